@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/channel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+static int address_of(const char *path, struct sockaddr_un *addr, struct error *err)
+{
+    *addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof addr->sun_path)
+        return error_set(err, -ENAMETOOLONG, "socket path %s is longer than %zu bytes", path,
+                         sizeof addr->sun_path - 1);
+    memcpy(addr->sun_path, path, strlen(path) + 1);
+    return 0;
+}
+
+int channel_listen(const char *path, struct error *err)
+{
+    struct sockaddr_un addr;
+    int rc = address_of(path, &addr, err);
+    if (rc < 0)
+        return rc;
+    auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_set(err, -errno, "cannot make a socket: %s", error_text(errno));
+    (void)unlink(path);
+    if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || chmod(path, 0600) < 0 || listen(fd, 16) < 0)
+        return error_set(err, -errno, "cannot listen at %s: %s", path, error_text(errno));
+    return steal_fd(&fd);
+}
+
+int channel_connect(const char *path, struct error *err)
+{
+    struct sockaddr_un addr;
+    int rc = address_of(path, &addr, err);
+    if (rc < 0)
+        return rc;
+    auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_set(err, -errno, "cannot make a socket: %s", error_text(errno));
+    if (connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
+        return error_set(err, -errno, "cannot connect to %s: %s", path, error_text(errno));
+    return steal_fd(&fd);
+}
+
+/* Waits until fd is ready for the events; 0, -ETIMEDOUT or another errno. */
+static int ready(int fd, short events, moment deadline)
+{
+    struct pollfd p = { .fd = fd, .events = events };
+    for (;;) {
+        int n = poll(&p, 1, clock_left_ms(deadline));
+        if (n > 0)
+            return 0;
+        if (n == 0)
+            return -ETIMEDOUT;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+int channel_send(int fd, const json_t *msg, moment deadline, struct error *err)
+{
+    auto_free char *text = json_dumps(msg, JSON_COMPACT);
+    if (!text)
+        return error_set(err, -EPROTO, "cannot encode a message");
+    for (;;) {
+        if (send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+            return 0;
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            return error_set(err, -errno, "cannot send a message: %s", error_text(errno));
+        int rc = ready(fd, POLLOUT, deadline);
+        if (rc < 0)
+            return error_set(err, rc, "cannot send a message: %s", error_text(rc));
+    }
+}
+
+int channel_receive(int fd, moment deadline, json_t **ret, struct error *err)
+{
+    auto_free char *buf = malloc(CHANNEL_PACKET_MAX);
+    if (!buf)
+        return error_set(err, -ENOMEM, "out of memory");
+    ssize_t n;
+    while ((n = recv(fd, buf, CHANNEL_PACKET_MAX, MSG_DONTWAIT)) < 0) {
+        if (errno == EINTR)
+            continue;
+        int rc = errno == EAGAIN ? ready(fd, POLLIN, deadline) : errno == ECONNRESET ? -EPIPE : -errno;
+        if (rc < 0)
+            return error_set(err, rc, "no answer: %s", rc == -ETIMEDOUT ? "it took too long" : error_text(rc));
+    }
+    if (n == 0)
+        return error_set(err, -EPIPE, "the other process has ended");
+    json_t *msg = json_loadb(buf, (size_t)n, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(msg)) {
+        json_decref(msg);
+        return error_set(err, -EPROTO, "the other process answered something that is not an object");
+    }
+    *ret = msg;
+    return 0;
+}
+
+int channel_call(int fd, const json_t *request, moment deadline, json_t **ret, struct error *err)
+{
+    int rc = channel_send(fd, request, deadline, err);
+    if (rc < 0)
+        return rc;
+    for (;;) {
+        json_auto_t *reply = NULL;
+        rc = channel_receive(fd, deadline, &reply, err);
+        if (rc < 0)
+            return rc;
+        if (json_object_get(reply, "event"))
+            continue;
+        if (json_is_true(json_object_get(reply, "ok"))) {
+            if (ret)
+                *ret = json_incref(reply);
+            return 0;
+        }
+        const char *text = json_string_value(json_object_get(reply, "err"));
+        json_int_t code = json_integer_value(json_object_get(reply, "code"));
+        return error_set(err, code < 0 && code > -4096 ? (int)code : -EPROTO, "%s", text ? text : "refused");
+    }
+}
+
+json_t *channel_refusal(const struct error *err)
+{
+    return json_pack("{s:i, s:s}", "code", err->code, "err", err->msg);
+}

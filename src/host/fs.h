@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* The file systems that volumes may have: how they are made, which options they take. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+struct fs {
+    const char *name;      /* "xfs", "ext4", "btrfs" */
+    uint64_t min_size;     /* bytes; mkfs refuses less */
+    const char *mkfs;      /* the program, "mkfs.xfs" */
+    /* Fixed part: force what every mapper takes (4096-byte sectors) and what is quick on a sparse file; NULL-ended. */
+    const char *const *mkfs_args;
+    const char *mount_options; /* always added, "" if none; ext4: errors=remount-ro */
+};
+
+/* NULL: not one of ours. */
+const struct fs *fs_find(const char *name);
+
+/* "ext4, xfs, btrfs", for messages. */
+const char *fs_names(void);
+
+/* Is this size enough? -EINVAL names the least size, and ext4 as the way out for a small xfs. */
+int fs_check_size(const struct fs *fs, uint64_t size, struct error *err);
+
+/* mkfs- and mount-options are words joined by '+' ("-m+0", "noatime+discard"), each checked against what is allowed for
+ * this file system: no paths, no positional words (one stray word made mkfs.btrfs overwrite another device). -EINVAL names
+ * the word and the allowed ones. "" is fine. */
+int fs_check_mkfs_options(const struct fs *fs, const char *options, struct error *err);
+int fs_check_mount_options(const struct fs *fs, const char *options, struct error *err);
+
+/* Makes the file system in a sparse scratch file of this size that has no name (O_TMPFILE in scratch_dir), as an unprivileged
+ * user without capabilities and with only that file open. *ret is its descriptor: the caller closes it. -ENOSPC, -EFBIG: the
+ * scratch directory cannot take such a file, with what to do. */
+int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir, moment deadline,
+            int *ret, struct error *err);
+
+/* Calls data() for each piece of a sparse file that is not all zeros, in ascending order, in pieces of at most 64 KiB that do
+ * not cross a multiple of it. data() returns 0 or a negative errno with err filled, which ends the walk. */
+int fs_extents(int fd, int (*data)(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err),
+               void *arg, struct error *err);
