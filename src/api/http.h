@@ -16,5 +16,6 @@ struct http;
 int http_start(int listen_fd, struct volumes *volumes, bool metrics_only, struct http **ret, struct error *err);
 
 /* Stops accepting, waits until the running requests are answered (at most wait_ms), stops the server, frees it. NULL is
- * fine. The listening socket is closed. Returns the number of requests that were still running. */
+ * fine. The listening socket is closed. Returns the number of requests that were still running: if there are any, the server
+ * and its threads are left as they are, and the caller must end the process without stopping the engine. */
 unsigned http_stop(struct http *http, int64_t wait_ms);

@@ -76,6 +76,8 @@ int channel_send(int fd, const json_t *msg, moment deadline, struct error *err)
             return 0;
         if (errno == EINTR)
             continue;
+        if (errno == EPIPE || errno == ECONNRESET)
+            return error_set(err, -EPIPE, "the other process has ended");
         if (errno != EAGAIN)
             return error_set(err, -errno, "cannot send a message: %s", error_text(errno));
         int rc = ready(fd, POLLOUT, deadline);

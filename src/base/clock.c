@@ -16,15 +16,20 @@ moment clock_now(void)
 
 moment clock_in_ms(int64_t ms)
 {
-    return clock_now() + ms * NS_PER_MS;
+    moment now = clock_now(), then;
+    /* "for ever" is a fair thing to ask for */
+    if (__builtin_mul_overflow(ms, NS_PER_MS, &then) || __builtin_add_overflow(now, then, &then))
+        return ms < 0 ? INT64_MIN : INT64_MAX;
+    return then;
 }
 
 int clock_left_ms(moment then)
 {
-    int64_t left = then - clock_now();
-    if (left <= 0)
+    moment now = clock_now();
+    if (then <= now)
         return 0;
-    left = (left + NS_PER_MS - 1) / NS_PER_MS;
+    int64_t left = then - now;
+    left = left / NS_PER_MS + (left % NS_PER_MS != 0);
     return left > INT_MAX ? INT_MAX : (int)left;
 }
 
@@ -50,8 +55,7 @@ void clock_cond_init(pthread_cond_t *cond)
 void clock_rfc3339(time_t when, char *buf, size_t size)
 {
     struct tm tm;
-    gmtime_r(&when, &tm);
-    if (strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0 && size > 0)
+    if (size > 0 && (!gmtime_r(&when, &tm) || strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0))
         buf[0] = '\0';
 }
 

@@ -143,12 +143,20 @@ static void collect(int fd, moment deadline, struct command_output *out)
 {
     size_t have = 0, room = sizeof out->text - 1;
     struct pollfd p = { .fd = fd, .events = POLLIN };
-    while (poll(&p, 1, clock_left_ms(deadline)) > 0) {
+    int left, n_ready;
+    /* the deadline is looked at, too: a program that never stops writing is always ready */
+    while ((left = clock_left_ms(deadline)) > 0 && (n_ready = poll(&p, 1, left)) != 0) {
+        if (n_ready < 0 && errno != EINTR)
+            break;
+        if (n_ready < 0)
+            continue;
         if (have > room / 2) {
             memmove(out->text, out->text + have - room / 4, room / 4);
             have = room / 4;
         }
         ssize_t n = read(fd, out->text + have, room - have);
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             break;
         have += (size_t)n;

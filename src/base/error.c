@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static void tidy(char *text, size_t size, int wanted)
 {
     if (wanted >= 0 && (size_t)wanted >= size)
         memcpy(text + size - 4, "...", 4);
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    text_printable(text);
 }
 
 int error_set(struct error *err, int code, const char *fmt, ...)

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 #define LINE_MAX_BYTES 1024
 
 static atomic_int threshold = LOG_LEVEL_INFO;
@@ -46,10 +48,10 @@ void log_write(enum log_level level, const char *fmt, ...)
     va_end(ap);
     if (body < 0)
         return;
+    if ((size_t)body >= sizeof line - (size_t)head - 1)
+        memcpy(line + sizeof line - 5, "...", 4);
+    text_printable(line);
     size_t len = strlen(line);
-    for (size_t i = (size_t)head; i < len; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-            line[i] = '?';
     line[len++] = '\n';
     (void)!write(STDERR_FILENO, line, len);
 }

@@ -11,7 +11,8 @@ void log_set_level(enum log_level level);
 int log_level_parse(const char *word, enum log_level *ret);
 
 /* Writes "<6>text\n"; the journal takes the number as the priority (sd-daemon(3)). The text is an event and its
- * fields: "mounted volume=rbd/db id=3f2a device=/dev/loop3 ms=41". Control characters become '?'. */
+ * fields: "mounted volume=rbd/db id=3f2a device=/dev/loop3 ms=41". Control characters, and what is not
+ * UTF-8, become '?'. A line that is too long ends in "...". */
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...)   log_write(LOG_LEVEL_ERR, __VA_ARGS__)

@@ -14,7 +14,7 @@ static int digits(const char *text, unsigned base, uint64_t max, uint64_t *ret, 
     const char *p = text;
     for (; *p >= '0' && *p < (char)('0' + (int)base); p++) {
         unsigned d = (unsigned)(*p - '0');
-        if (n > (max - d) / base)
+        if (d > max || n > (max - d) / base)
             return -EINVAL;
         n = n * base + d;
     }
@@ -118,4 +118,38 @@ bool text_is_hex(const char *text, unsigned n)
     while ((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f'))
         i++;
     return i == n && text[i] == '\0';
+}
+
+/* The length of the UTF-8 character that begins here, 0 if none does, or if it is a control character. */
+static size_t character(const unsigned char *p)
+{
+    static const struct {
+        unsigned char mask, lead;
+        unsigned min;
+    } forms[] = { { 0x80, 0, 0x20 }, { 0xe0, 0xc0, 0xa0 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 } };
+    for (size_t len = 1; len <= 4; len++) {
+        if ((p[0] & forms[len - 1].mask) != forms[len - 1].lead)
+            continue;
+        unsigned c = p[0] & (unsigned char)~forms[len - 1].mask;
+        for (size_t i = 1; i < len; i++) {
+            if ((p[i] & 0xc0) != 0x80) /* the NUL is none, either */
+                return 0;
+            c = c << 6 | (p[i] & 0x3f);
+        }
+        /* overlong, C1 controls (a terminal may obey them), surrogates, beyond Unicode */
+        return c < forms[len - 1].min || c == 0x7f || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ? 0 : len;
+    }
+    return 0;
+}
+
+void text_printable(char *text)
+{
+    while (*text) {
+        size_t len = character((const unsigned char *)text);
+        if (len == 0) {
+            *text = '?';
+            len = 1;
+        }
+        text += len;
+    }
 }

@@ -34,5 +34,10 @@ struct connection_options {
  * monitor answered. -EPERM: the key was refused. */
 int connection_open(const struct connection_options *opts, enum connection_kind kind, rados_t *ret, struct error *err);
 
+/* The two halves of connection_open, for a process that gives privileges away in between: the first reads the file and forces
+ * the options and starts no thread; the second connects. When the second fails, the handle is gone. */
+int connection_prepare(const struct connection_options *opts, enum connection_kind kind, rados_t *ret, struct error *err);
+int connection_start(rados_t rados, const struct connection_options *opts, enum connection_kind kind, struct error *err);
+
 /* This client's address as the OSDs know it and as a blocklist entry names it: "ip:port/nonce", without "v1:". -errno. */
 int connection_address(rados_t rados, char *buf, size_t size, struct error *err);

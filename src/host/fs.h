@@ -32,9 +32,18 @@ int fs_check_size(const struct fs *fs, uint64_t size, struct error *err);
 int fs_check_mkfs_options(const struct fs *fs, const char *options, struct error *err);
 int fs_check_mount_options(const struct fs *fs, const char *options, struct error *err);
 
+/* Checks the file system on an unmounted device before it is mounted (e2fsck -p for ext4, nothing for the others: mounting
+ * replays their logs). -EUCLEAN: errors are left; the message has fsck's words and the command to run by hand. */
+int fs_check(const struct fs *fs, const char *device, moment deadline, struct error *err);
+
+/* Formats an empty file (or device) that is open for writing: fs_make, then the extents, what says "here is a file system"
+ * last. -EEXIST: it is not empty. */
+int fs_format(const struct fs *fs, const char *mkfs_options, int fd, const char *scratch_dir, moment deadline,
+              struct error *err);
+
 /* Makes the file system in a sparse scratch file of this size that has no name (O_TMPFILE in scratch_dir), as an unprivileged
  * user without capabilities and with only that file open. *ret is its descriptor: the caller closes it. -ENOSPC, -EFBIG: the
- * scratch directory cannot take such a file, with what to do. */
+ * scratch directory cannot take such a file, with what to do. -EOPNOTSUPP: mkfs is not installed. -EINVAL: mkfs refused. */
 int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir, moment deadline,
             int *ret, struct error *err);
 

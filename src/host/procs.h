@@ -18,7 +18,9 @@ bool procs_alive(pid_t pid, uint64_t start);
 
 /* Who keeps the device (by number) busy: a process whose mount namespace has it mounted (anywhere but at except_mountpoint in
  * our own namespace), or one with a file, a working directory or a root on it. 1: found, and who is a sentence part for
- * people ("pid 4711 (bash)"); 0: nobody was seen. Bounded by the number of processes, reads only /proc. */
+ * people ("pid 4711 (bash) with an open file"); 0: nobody was seen. Bounded by the number of processes, reads only /proc.
+ * except_mountpoint may be NULL, and must be free of symlinks. While it is mounted, copies of it at the same path that other
+ * namespaces received by propagation are not counted: umount takes them with it. */
 int procs_pinning(unsigned major, unsigned minor, const char *except_mountpoint, char *who, size_t size);
 
 /* Does any mount namespace but ours at except_mountpoint have this device mounted? 1 yes, 0 no. */
@@ -26,3 +28,9 @@ int procs_mounted_elsewhere(unsigned major, unsigned minor, const char *except_m
 
 /* Calls visit() with each process whose argv[0] is this, with its whole argv, until it returns true. */
 void procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg);
+
+/* "pid 4711 (bash)", for messages. */
+void procs_name(pid_t pid, char *buf, size_t size);
+
+/* Calls visit() with each process' pid until it returns true. 1: it did; 0: it never did. */
+int procs_each_pid(bool (*visit)(void *arg, pid_t pid), void *arg);

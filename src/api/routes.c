@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/routes.h"
+
+#include <string.h>
+
+#include "api/fields.h"
+#include "volume/create.h"
+#include "volume/query.h"
+#include "volume/remove.h"
+
+/* The budget of Mount and Create, and half of it for the others. */
+static moment budget(const struct exchange *x, int64_t parts)
+{
+    return clock_in_ms(x->volumes->settings->budget_ms / parts);
+}
+
+static int activate(struct exchange *x, struct error *err)
+{
+    (void)err;
+    json_object_set_new(x->out, "Implements", json_pack("[s]", "VolumeDriver"));
+    return 0;
+}
+
+static int capabilities(struct exchange *x, struct error *err)
+{
+    (void)err;
+    json_object_set_new(x->out, "Capabilities", json_pack("{s:s}", "Scope", "global"));
+    return 0;
+}
+
+static int create(struct exchange *x, struct error *err)
+{
+    const char *name;
+    int rc = fields_text(x->in, "Name", &name, err);
+    return rc < 0 ? rc : create_volume(x->volumes, name, json_object_get(x->in, "Opts"), budget(x, 1), err);
+}
+
+static int remove_one(struct exchange *x, struct error *err)
+{
+    const char *name;
+    int rc = fields_text(x->in, "Name", &name, err);
+    return rc < 0 ? rc : remove_volume(x->volumes, name, false, budget(x, 2), err);
+}
+
+static int remove_for_good(struct exchange *x, struct error *err)
+{
+    const char *name;
+    bool for_good = false;
+    int rc = fields_text(x->in, "Name", &name, err);
+    if (rc == 0)
+        rc = fields_flag(x->in, "Delete", &for_good, err);
+    return rc < 0 ? rc : remove_volume(x->volumes, name, for_good, budget(x, 2), err);
+}
+
+static int mount_one(struct exchange *x, struct error *err)
+{
+    const char *name, *id;
+    char mountpoint[PATH_MAX];
+    int rc = fields_text(x->in, "Name", &name, err);
+    if (rc == 0)
+        rc = fields_text_or_empty(x->in, "ID", &id, err);
+    if (rc == 0)
+        rc = mount_volume(x->volumes, name, id, x->caller, budget(x, 1), mountpoint, x->grant, err);
+    if (rc == 0)
+        json_object_set_new(x->out, "Mountpoint", json_string(mountpoint));
+    return rc;
+}
+
+static int unmount_one(struct exchange *x, struct error *err)
+{
+    const char *name, *id;
+    int rc = fields_text(x->in, "Name", &name, err);
+    if (rc == 0)
+        rc = fields_text_or_empty(x->in, "ID", &id, err);
+    return rc < 0 ? rc : unmount_volume(x->volumes, name, id, budget(x, 2), err);
+}
+
+static int path(struct exchange *x, struct error *err)
+{
+    const char *name;
+    char mountpoint[PATH_MAX];
+    int rc = fields_text(x->in, "Name", &name, err);
+    if (rc == 0)
+        rc = query_path(x->volumes, name, mountpoint, err);
+    if (rc == 0)
+        json_object_set_new(x->out, "Mountpoint", json_string(mountpoint));
+    return rc;
+}
+
+static int get(struct exchange *x, struct error *err)
+{
+    const char *name;
+    json_t *volume;
+    int rc = fields_text(x->in, "Name", &name, err);
+    if (rc == 0)
+        rc = query_get(x->volumes, name, &volume, err);
+    if (rc == 0)
+        json_object_set_new(x->out, "Volume", volume);
+    return rc;
+}
+
+static int list(struct exchange *x, struct error *err)
+{
+    json_t *volumes;
+    int rc = query_list(x->volumes, &volumes, err);
+    if (rc == 0)
+        json_object_set_new(x->out, "Volumes", volumes);
+    return rc;
+}
+
+static int status(struct exchange *x, struct error *err)
+{
+    (void)err;
+    json_t *all = query_status(x->volumes);
+    json_object_update(x->out, all);
+    json_decref(all);
+    return 0;
+}
+
+static const struct route routes[] = {
+    { "/Plugin.Activate", false, false, activate },
+    { "/VolumeDriver.Create", true, false, create },
+    { "/VolumeDriver.Remove", true, false, remove_one },
+    { "/VolumeDriver.Mount", true, false, mount_one },
+    { "/VolumeDriver.Unmount", true, false, unmount_one },
+    { "/VolumeDriver.Path", true, false, path },
+    { "/VolumeDriver.Get", true, true, get },
+    { "/VolumeDriver.List", false, false, list },
+    { "/VolumeDriver.Capabilities", false, false, capabilities },
+    { "/Rbdvol.Status", false, false, status },
+    { "/Rbdvol.Remove", true, false, remove_for_good },
+};
+
+const struct route *routes_find(const char *wanted)
+{
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (strcmp(routes[i].path, wanted) == 0)
+            return &routes[i];
+    return NULL;
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include "ceph/image.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <rbd/librbd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define DIRECTORY  "rbd_directory"
+#define NAME_BYTES 512
+#define META       "metadata_"
+#define LIST_PAGE  1024
+
+const char *image_header_object(const char *id, char buf[static IMAGE_ID_LEN + 16])
+{
+    (void)snprintf(buf, IMAGE_ID_LEN + 16, "rbd_header.%s", id);
+    return buf;
+}
+
+/* Ceph's encoding of a string: le32 length, bytes. 0, or -EUCLEAN. */
+static int decode_string(const char *data, size_t len, char *ret, size_t size)
+{
+    uint32_t n;
+    if (len < sizeof n)
+        return -EUCLEAN;
+    memcpy(&n, data, sizeof n);
+    n = le32toh(n);
+    if (n > len - sizeof n || n >= size)
+        return -EUCLEAN;
+    memcpy(ret, data + sizeof n, n);
+    ret[n] = '\0';
+    return 0;
+}
+
+static size_t encode_string(char *to, const char *text)
+{
+    uint32_t n = (uint32_t)strlen(text), le = htole32(n);
+    memcpy(to, &le, sizeof le);
+    memcpy(to + sizeof le, text, n);
+    return sizeof le + n;
+}
+
+int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
+{
+    char object[NAME_BYTES], data[256];
+    (void)snprintf(object, sizeof object, "rbd_id.%s", name);
+    int n = rados_read(p->io, object, data, sizeof data, 0);
+    if (n == -ENOENT)
+        return error_set(err, -ENOENT, "no image '%s'", name);
+    if (n < 0)
+        return place_error(p, n, err, "cannot look up image '%s'", name);
+    if (decode_string(data, (size_t)n, id, IMAGE_ID_LEN + 1) < 0)
+        return error_set(err, -EUCLEAN, "image '%s': its object %s cannot be read", name, object);
+    return 0;
+}
+
+/* Reads one key of the directory: 0, -ENOENT (no directory or no such key), or could not ask. */
+static int directory_get(const struct place *p, const char *key, char *value, size_t size, struct error *err)
+{
+    const char *keys[] = { key };
+    size_t lens[] = { strlen(key) };
+    rados_omap_iter_t iter = NULL;
+    int inner = 0;
+    rados_read_op_t op = rados_create_read_op();
+    rados_read_op_omap_get_vals_by_keys2(op, keys, 1, lens, &iter, &inner);
+    int rc = rados_read_op_operate(op, p->io, DIRECTORY, 0);
+    if (rc == 0)
+        rc = inner;
+    char *k = NULL, *v = NULL;
+    size_t klen, vlen;
+    if (rc == 0 && (rados_omap_get_next2(iter, &k, &v, &klen, &vlen) < 0 || !k))
+        rc = -ENOENT;
+    if (rc == 0)
+        rc = decode_string(v, vlen, value, size);
+    if (iter)
+        rados_omap_get_end(iter);
+    rados_release_read_op(op);
+    if (rc == -ENOENT)
+        return error_set(err, rc, "not in the pool's directory");
+    if (rc == -EUCLEAN)
+        return error_set(err, rc, "the pool's directory cannot be read at '%s'", key);
+    return rc < 0 ? place_error(p, rc, err, "cannot read the pool's directory") : 0;
+}
+
+int image_name_of(const struct place *p, const char *id, char *name, size_t size, struct error *err)
+{
+    char key[NAME_BYTES];
+    (void)snprintf(key, sizeof key, "id_%s", id);
+    return directory_get(p, key, name, size, err);
+}
+
+int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
+{
+    char key[NAME_BYTES], listed[IMAGE_ID_LEN + 1], own[IMAGE_ID_LEN + 1];
+    struct error why;
+    (void)snprintf(key, sizeof key, "name_%s", name);
+    int in_directory = directory_get(p, key, listed, sizeof listed, err);
+    if (in_directory < 0 && in_directory != -ENOENT)
+        return in_directory;
+    int by_name = image_id_object(p, name, own, &why);
+    if (by_name < 0 && by_name != -ENOENT) {
+        *err = why;
+        return by_name;
+    }
+    if (in_directory == -ENOENT && by_name == -ENOENT)
+        return error_set(err, -ENOENT, "no image '%s'", name);
+    if (in_directory < 0 || by_name < 0 || strcmp(listed, own) != 0)
+        return error_set(err, -EUCLEAN,
+                         "image '%s' is half made or half removed: an operation on it was interrupted%s", name,
+                         by_name < 0 ? "; `rbd rm` finishes a removal" : "");
+    memcpy(id, own, sizeof own);
+    return 0;
+}
+
+int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id, struct error *err)
+{
+    char in[3 * NAME_BYTES], out[16], object[NAME_BYTES], listed[256], still[IMAGE_ID_LEN + 1];
+    int rc = image_name_of(p, id, listed, sizeof listed, err);
+    if (rc < 0)
+        return rc;
+    if (strcmp(listed, temp) == 0) {
+        size_t len = encode_string(in, temp);
+        len += encode_string(in + len, name);
+        len += encode_string(in + len, id);
+        rc = rados_exec(p->io, DIRECTORY, "rbd", "dir_rename_image", in, len, out, sizeof out);
+        /* Whoever began the rename may have done it meanwhile. */
+        if (rc < 0 && rc != -ENOENT && rc != -ESTALE)
+            return place_error(p, rc, err, "cannot finish the rename to '%s'", name);
+    } else if (strcmp(listed, name) != 0) {
+        return error_set(err, -EUCLEAN, "image id %s is listed as '%s', not as '%s'", id, listed, name);
+    }
+    rc = image_id_object(p, temp, still, err);
+    if (rc == -ENOENT || (rc == 0 && strcmp(still, id) != 0))
+        return 0;
+    if (rc < 0)
+        return rc;
+    (void)snprintf(object, sizeof object, "rbd_id.%s", temp);
+    rc = rados_remove(p->io, object);
+    return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot remove %s", object) : 0;
+}
+
+/* The metadata that we look at. */
+static void take_meta(struct image_header *h, const char *key, const char *value, size_t len)
+{
+    static const char *const dangers[] = { "conf_rbd_cache", "conf_rbd_blocklist", "conf_rbd_blacklist" };
+    char **slot = strcmp(key, "rbdvol.spec") == 0 ? &h->spec : strcmp(key, "rbdvol.making") == 0 ? &h->making : NULL;
+    if (slot && len <= IMAGE_META_MAX) {
+        free(*slot);
+        *slot = strndup(value, len);
+    }
+    for (size_t i = 0; i < sizeof dangers / sizeof *dangers && !h->danger; i++)
+        if (strncmp(key, dangers[i], strlen(dangers[i])) == 0)
+            h->danger = strdup(key);
+}
+
+static void take_metas(struct image_header *h, rados_omap_iter_t iter)
+{
+    char *k, *v;
+    size_t klen, vlen;
+    while (rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k) {
+        auto_free char *key = strndup(k, klen);
+        if (strncmp(key, META, strlen(META)) == 0)
+            take_meta(h, key + strlen(META), v, vlen);
+    }
+}
+
+int image_read_header(const struct place *p, const char *id, struct image_header *ret, struct error *err)
+{
+    char object[IMAGE_ID_LEN + 16], size_out[16], features_out[32], stamp_out[16];
+    size_t size_len = 0, features_len = 0, stamp_len = 0;
+    int size_rc = -EIO, features_rc = -EIO, stamp_rc = -EIO, meta_rc = -EIO;
+    struct {
+        uint64_t snap; /* CEPH_NOSNAP: the image itself */
+        uint8_t read_only;
+    } __attribute__((packed)) in = { htole64((uint64_t)-2), 1 };
+    unsigned char more = 0;
+    rados_omap_iter_t iter = NULL;
+    rados_read_op_t op = rados_create_read_op();
+    /* Methods of the OSD's rbd class, stable since image format 2 (src/cls/rbd/cls_rbd.cc). */
+    rados_read_op_exec_user_buf(op, "rbd", "get_size", (char *)&in.snap, sizeof in.snap, size_out, sizeof size_out,
+                                &size_len, &size_rc);
+    rados_read_op_exec_user_buf(op, "rbd", "get_features", (char *)&in, sizeof in, features_out, sizeof features_out,
+                                &features_len, &features_rc);
+    rados_read_op_exec_user_buf(op, "rbd", "get_create_timestamp", NULL, 0, stamp_out, sizeof stamp_out, &stamp_len,
+                                &stamp_rc);
+    rados_read_op_set_flags(op, LIBRADOS_OP_FLAG_FAILOK); /* images of very old clusters have no time stamp */
+    rados_read_op_omap_get_vals2(op, "", META, LIST_PAGE, &iter, &more, &meta_rc);
+    int rc = rados_read_op_operate(op, p->io, image_header_object(id, object), 0);
+    struct image_header h = { 0 };
+    if (rc == 0 && (size_rc < 0 || size_len < 9 || features_rc < 0 || features_len < 8 || meta_rc < 0))
+        rc = size_rc < 0 ? size_rc : features_rc < 0 ? features_rc : meta_rc < 0 ? meta_rc : -EUCLEAN;
+    if (rc == 0) {
+        memcpy(&h.size, size_out + 1, sizeof h.size);
+        memcpy(&h.features, features_out, sizeof h.features);
+        h.order = (uint8_t)size_out[0];
+        h.size = le64toh(h.size);
+        h.features = le64toh(h.features);
+        uint32_t sec = 0;
+        if (stamp_rc == 0 && stamp_len >= sizeof sec)
+            memcpy(&sec, stamp_out, sizeof sec);
+        h.created = (time_t)le32toh(sec);
+        take_metas(&h, iter);
+    }
+    if (iter)
+        rados_omap_get_end(iter);
+    rados_release_read_op(op);
+    if (rc == -ENOENT)
+        return error_set(err, rc, "image id %s is gone", id);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot read the header of image id %s", id);
+    *ret = h;
+    return 0;
+}
+
+void image_header_done(struct image_header *h)
+{
+    free(h->spec);
+    free(h->making);
+    free(h->danger);
+    *h = (struct image_header){ 0 };
+}
+
+int image_set_meta(const struct place *p, const char *id, const char *key, const char *value, struct error *err)
+{
+    char object[IMAGE_ID_LEN + 16], full[NAME_BYTES];
+    (void)snprintf(full, sizeof full, META "%s", key);
+    const char *keys[] = { full }, *values[] = { value };
+    size_t klens[] = { strlen(full) }, vlens[] = { value ? strlen(value) : 0 };
+    rados_write_op_t op = rados_create_write_op();
+    rados_write_op_assert_exists(op);
+    if (value)
+        rados_write_op_omap_set2(op, keys, values, klens, vlens, 1);
+    else
+        rados_write_op_omap_rm_keys2(op, keys, klens, 1);
+    int rc = rados_write_op_operate(op, p->io, image_header_object(id, object), NULL, 0);
+    rados_release_write_op(op);
+    if (rc == -ENOENT)
+        return error_set(err, rc, "image id %s is gone", id);
+    return rc < 0 ? place_error(p, rc, err, "cannot write metadata %s of image id %s", key, id) : 0;
+}
+
+int image_list(const struct place *p, void (*visit)(void *arg, const char *name, const char *id), void *arg,
+               struct error *err)
+{
+    size_t max = LIST_PAGE;
+    auto_free rbd_image_spec_t *images = NULL;
+    int rc;
+    do {
+        free(images);
+        images = calloc(max, sizeof *images);
+        if (!images)
+            return error_set(err, -ENOMEM, "out of memory");
+        rc = rbd_list2(p->io, images, &max); /* -ERANGE sets max to what is needed */
+    } while (rc == -ERANGE);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot list the images");
+    for (size_t i = 0; i < max; i++)
+        visit(arg, images[i].name, images[i].id);
+    rbd_image_spec_list_cleanup(images, max);
+    return 0;
+}

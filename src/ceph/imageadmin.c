@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+#include "ceph/imageadmin.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <rbd/librbd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "ceph/imagelock.h"
+
+#define TRASHED      "rbdvol.trashed"
+#define WATCHERS_MAX 64
+#define TRASH_PAGE   256
+
+static const struct {
+    const char *name;
+    uint64_t bit;
+} features[] = {
+    { "layering", RBD_FEATURE_LAYERING },     { "exclusive-lock", RBD_FEATURE_EXCLUSIVE_LOCK },
+    { "object-map", RBD_FEATURE_OBJECT_MAP }, { "fast-diff", RBD_FEATURE_FAST_DIFF },
+    { "deep-flatten", RBD_FEATURE_DEEP_FLATTEN },
+};
+#define NFEATURES (sizeof features / sizeof *features)
+
+int image_parse_features(const char *text, uint64_t *ret, struct error *err)
+{
+    uint64_t bits = 0;
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, "+"), i = 0;
+        while (i < NFEATURES && (strlen(features[i].name) != n || strncmp(features[i].name, p, n) != 0))
+            i++;
+        if (i == NFEATURES)
+            return error_set(err, -EINVAL,
+                             "features: '%.*s' is not one of layering, exclusive-lock, object-map, fast-diff, "
+                             "deep-flatten (joined by '+')",
+                             (int)(n > 40 ? 40 : n), p);
+        bits |= features[i].bit;
+        p += n + (p[n] == '+');
+    }
+    if (!(bits & RBD_FEATURE_EXCLUSIVE_LOCK))
+        return error_set(err, -EINVAL, "features: exclusive-lock must be among them: it is what keeps a second writer out");
+    if ((bits & RBD_FEATURE_FAST_DIFF) && !(bits & RBD_FEATURE_OBJECT_MAP))
+        return error_set(err, -EINVAL, "features: fast-diff needs object-map, too");
+    *ret = bits;
+    return 0;
+}
+
+const char *image_feature_names(uint64_t bits, char *buf, size_t size)
+{
+    size_t at = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < NFEATURES && at < size; i++)
+        if (bits & features[i].bit)
+            at += (size_t)snprintf(buf + at, size - at, "%s%s", at ? "+" : "", features[i].name);
+    return buf;
+}
+
+int image_create(const struct place *p, const char *name, const struct image_layout *layout, struct error *err)
+{
+    rbd_image_options_t opts;
+    rbd_image_options_create(&opts);
+    int rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_FORMAT, 2);
+    if (rc == 0)
+        rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_FEATURES, layout->features);
+    if (rc == 0 && layout->order)
+        rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_ORDER, layout->order);
+    if (rc == 0 && layout->data_pool[0])
+        rc = rbd_image_options_set_string(opts, RBD_IMAGE_OPTION_DATA_POOL, layout->data_pool);
+    if (rc == 0)
+        rc = rbd_create4(p->io, name, layout->size, opts);
+    rbd_image_options_destroy(opts);
+    if (rc == -ENOENT && layout->data_pool[0])
+        return error_set(err, -EINVAL, "data-pool: pool '%s' does not exist", layout->data_pool);
+    return rc < 0 ? place_error(p, rc, err, "cannot create the image") : 0;
+}
+
+int image_rename(const struct place *p, const char *from, const char *to, struct error *err)
+{
+    int rc = rbd_rename(p->io, from, to);
+    return rc < 0 ? place_error(p, rc, err, "cannot rename image '%s' to '%s'", from, to) : 0;
+}
+
+int image_trash(const struct place *p, const char *name, const char *id, const char *host, uint64_t delay_s,
+                struct error *err)
+{
+    char mark[160];
+    (void)snprintf(mark, sizeof mark, "{\"version\":1,\"time\":%" PRId64 ",\"host\":\"%.64s\"}", (int64_t)time(NULL), host);
+    int rc = image_set_meta(p, id, TRASHED, mark, err);
+    if (rc < 0)
+        return rc;
+    rc = rbd_trash_move(p->io, name, delay_s);
+    if (rc < 0) {
+        struct error ignored;
+        (void)image_set_meta(p, id, TRASHED, NULL, &ignored);
+    }
+    if (rc == -EBUSY)
+        return error_set(err, rc, "image '%s' is in use by another client", name);
+    if (rc == -EROFS)
+        return error_set(err, -EBUSY, "image '%s' is locked by another client", name);
+    return rc < 0 ? place_error(p, rc, err, "cannot move image '%s' to the trash", name) : 0;
+}
+
+int image_purge(const struct place *p, const char *id, struct error *err)
+{
+    int rc = rbd_trash_remove(p->io, id, false);
+    return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot delete image id %s from the trash", id) : 0;
+}
+
+/* Was it we who put this there? */
+static int is_ours(const struct place *p, const char *id)
+{
+    char object[IMAGE_ID_LEN + 16];
+    const char *keys[] = { "metadata_" TRASHED };
+    size_t lens[] = { strlen(keys[0]) };
+    rados_omap_iter_t iter = NULL;
+    int inner = 0;
+    rados_read_op_t op = rados_create_read_op();
+    rados_read_op_omap_get_vals_by_keys2(op, keys, 1, lens, &iter, &inner);
+    int rc = rados_read_op_operate(op, p->io, image_header_object(id, object), 0);
+    char *k = NULL, *v = NULL;
+    size_t klen, vlen;
+    int ours = rc == 0 && inner == 0 && rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k;
+    if (iter)
+        rados_omap_get_end(iter);
+    rados_release_read_op(op);
+    return ours;
+}
+
+int image_purge_own(const struct place *p, unsigned *purged, struct error *err)
+{
+    size_t max = TRASH_PAGE;
+    auto_free rbd_trash_image_info_t *entries = NULL;
+    int rc, first = 0;
+    do {
+        free(entries);
+        entries = calloc(max, sizeof *entries);
+        if (!entries)
+            return error_set(err, -ENOMEM, "out of memory");
+        rc = rbd_trash_list(p->io, entries, &max);
+    } while (rc == -ERANGE);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot list the trash");
+    for (size_t i = 0; i < max; i++) {
+        if (entries[i].source != RBD_TRASH_IMAGE_SOURCE_USER || entries[i].deferment_end_time > time(NULL) ||
+            strlen(entries[i].id) > IMAGE_ID_LEN || !is_ours(p, entries[i].id))
+            continue;
+        rc = rbd_trash_remove(p->io, entries[i].id, false);
+        if (rc == 0) {
+            log_notice("purged image=%s id=%s from the trash", entries[i].name, entries[i].id);
+            if (purged)
+                ++*purged;
+        } else if (rc != -ENOENT && first == 0) {
+            first = place_error(p, rc, err, "cannot purge image '%s' (id %s) from the trash", entries[i].name,
+                                entries[i].id);
+        }
+    }
+    rbd_trash_list_cleanup(entries, max);
+    return first;
+}
+
+/* Calls match() with each watcher's address until it returns true: 1 it did, 0 it never did. */
+static int each_watcher(const struct place *p, const char *id, bool (*match)(void *arg, const char *addr), void *arg,
+                        struct error *err)
+{
+    rbd_image_t image;
+    rbd_image_watcher_t watchers[WATCHERS_MAX];
+    size_t max = WATCHERS_MAX;
+    int rc = rbd_open_by_id_read_only(p->io, id, &image, NULL); /* read-only: leaves no watch itself */
+    if (rc == -ENOENT)
+        return error_set(err, rc, "image id %s is gone", id);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot open image id %s", id);
+    rc = rbd_watchers_list(image, watchers, &max);
+    int found = 0;
+    for (size_t i = 0; rc == 0 && i < max && !found; i++)
+        found = match(arg, watchers[i].addr);
+    if (rc == 0)
+        rbd_watchers_list_cleanup(watchers, max);
+    (void)rbd_close(image);
+    return rc < 0 ? place_error(p, rc, err, "cannot list the watchers of image id %s", id) : found;
+}
+
+struct first_watcher {
+    char *addr;
+    size_t size;
+};
+
+static bool take_first(void *arg, const char *addr)
+{
+    struct first_watcher *first = arg;
+    (void)snprintf(first->addr, first->size, "%s", addr);
+    return true;
+}
+
+int image_watcher(const struct place *p, const char *id, char *addr, size_t size, struct error *err)
+{
+    struct first_watcher first = { addr, size };
+    return each_watcher(p, id, take_first, &first, err);
+}
+
+static bool same_address(void *arg, const char *addr)
+{
+    return strcmp(arg, addr) == 0;
+}
+
+int image_watched_by(const struct place *p, const char *id, const char *address, struct error *err)
+{
+    return each_watcher(p, id, same_address, (void *)(uintptr_t)address, err);
+}
+
+static int stop_at_first(uint64_t offset, size_t len, int exists, void *arg)
+{
+    (void)len;
+    (void)exists;
+    *(uint64_t *)arg = offset;
+    return -ECANCELED;
+}
+
+/* 1 it has some, 0 none, or could not ask. */
+static int any_snapshot(const struct place *p, rbd_image_t image, struct error *err)
+{
+    rbd_snap_info_t snaps[1];
+    int max = 1;
+    int rc = rbd_snap_list(image, snaps, &max);
+    if (rc > 0)
+        rbd_snap_list_end(snaps);
+    if (rc == -ERANGE)
+        return 1;
+    return rc < 0 ? place_error(p, rc, err, "cannot list the image's snapshots") : rc > 0;
+}
+
+int image_has_snapshots(const struct place *p, const char *id, struct error *err)
+{
+    rbd_image_t image;
+    int rc = rbd_open_by_id_read_only(p->io, id, &image, NULL);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot open image id %s", id);
+    rc = any_snapshot(p, image, err);
+    (void)rbd_close(image);
+    return rc;
+}
+
+/* Why an open image is not blank. */
+static int blank_reason(const struct place *p, rbd_image_t image, struct error *err)
+{
+    rbd_linked_image_spec_t parent;
+    rbd_snap_spec_t parent_snap;
+    rbd_image_info_t info;
+    uint64_t offset = 0;
+    int rc = rbd_get_parent(image, &parent, &parent_snap);
+    if (rc == 0) {
+        rbd_linked_image_spec_cleanup(&parent);
+        rbd_snap_spec_cleanup(&parent_snap);
+        return error_set(err, -ENOTEMPTY, "it is a clone");
+    }
+    if (rc != -ENOENT)
+        return place_error(p, rc, err, "cannot look for the image's parent");
+    rc = any_snapshot(p, image, err);
+    if (rc != 0)
+        return rc < 0 ? rc : error_set(err, -ENOTEMPTY, "it has snapshots");
+    rc = rbd_stat(image, &info, sizeof info);
+    if (rc == 0) /* whole_object: any data object counts, whatever it holds */
+        rc = rbd_diff_iterate2(image, NULL, 0, info.size, 1, 1, stop_at_first, &offset);
+    if (rc == -ECANCELED)
+        return error_set(err, -ENOTEMPTY, "it has data at offset %" PRIu64, offset);
+    return rc < 0 ? place_error(p, rc, err, "cannot look for data in the image") : 0;
+}
+
+int image_check_blank(const struct place *p, const char *id, struct error *err)
+{
+    rbd_image_t image;
+    int rc = rbd_open_by_id_read_only(p->io, id, &image, NULL);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot open image id %s", id);
+    rc = blank_reason(p, image, err);
+    (void)rbd_close(image);
+    return rc;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* rbdvol-device: the steps on one block device that can hang in the kernel, away from the daemon
+ * (host/device.h). It answers the requests that come on descriptor 3 (base/channel.h) and ends when that
+ * closes. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/channel.h"
+#include "device/privileges.h"
+#include "device/requests.h"
+
+#define CHANNEL_FD 3
+#define IDLE_MS    86400000
+#define REPLY_MS   10000
+
+/* One request and its reply. False: the daemon is gone, or what it sends makes no sense. */
+static bool serve(struct holding *held)
+{
+    json_auto_t *request = NULL, *reply = NULL;
+    struct error err = { 0 };
+    int rc = channel_receive(CHANNEL_FD, clock_in_ms(IDLE_MS), &request, &err);
+    if (rc < 0)
+        return rc == -ETIMEDOUT;
+    reply = json_object();
+    if (requests_do(held, request, reply, &err) < 0) {
+        json_decref(reply);
+        reply = channel_refusal(&err);
+    } else {
+        json_object_set_new(reply, "ok", json_true());
+    }
+    return reply && channel_send(CHANNEL_FD, reply, clock_in_ms(REPLY_MS), &err) == 0;
+}
+
+int main(void)
+{
+    int type;
+    socklen_t len = sizeof type;
+    if (getsockopt(CHANNEL_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET) {
+        (void)fprintf(stderr, "rbdvol-device is started by rbdvol, with a socket as descriptor 3\n");
+        return 2;
+    }
+    privileges_drop();
+    (void)!chdir("/"); /* keeps no file system busy */
+    struct holding held = { .fd = -1 };
+    while (serve(&held))
+        ;
+    return 0;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include "device/requests.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "host/fs.h"
+#include "host/loop.h"
+#include "host/mount.h"
+#include "host/probe.h"
+
+struct job {
+    struct holding *held;
+    json_t *request, *reply;
+    moment deadline;
+};
+
+#define TAKE(job, err, ...)                                                                                  \
+    do {                                                                                                     \
+        json_error_t why_;                                                                                   \
+        if (json_unpack_ex((job)->request, &why_, 0, __VA_ARGS__) < 0)                                       \
+            return error_set(err, -EPROTO, "rbdvol-device was asked wrongly: %s", why_.text);                \
+    } while (0)
+
+static int open_file(const char *path, int flags, struct error *err)
+{
+    int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return error_set(err, errno == ENOENT ? -ENODEV : -errno, "cannot open the image's file %s: %s", path,
+                         error_text(errno));
+    return fd;
+}
+
+static int fs_named(const char *name, const struct fs **ret, struct error *err)
+{
+    *ret = fs_find(name);
+    return *ret ? 0 : error_set(err, -EINVAL, "unknown file system '%s': known are %s", name, fs_names());
+}
+
+static int do_probe(const struct job *j, struct error *err)
+{
+    const char *path;
+    TAKE(j, err, "{s:s}", "file", &path);
+    auto_close int fd = open_file(path, O_RDONLY, err);
+    if (fd < 0)
+        return fd;
+    struct device_probe p;
+    int rc = probe_fd(fd, &p, err);
+    if (rc < 0)
+        return rc;
+    json_object_set_new(j->reply, "found", json_integer(p.found));
+    json_object_set_new(j->reply, "type", json_string(p.type));
+    json_object_set_new(j->reply, "uuid", json_string(p.uuid));
+    json_object_set_new(j->reply, "block_size", json_integer(p.block_size));
+    return 0;
+}
+
+static int do_format(const struct job *j, struct error *err)
+{
+    const char *path, *fstype, *options, *scratch;
+    const struct fs *fs;
+    TAKE(j, err, "{s:s, s:s, s:s, s:s}", "file", &path, "fstype", &fstype, "options", &options, "scratch",
+         &scratch);
+    int rc = fs_named(fstype, &fs, err);
+    if (rc < 0)
+        return rc;
+    auto_close int fd = open_file(path, O_RDWR, err);
+    return fd < 0 ? fd : fs_format(fs, options, fd, scratch, j->deadline, err);
+}
+
+static void give_node(const struct job *j, const struct device_node *node)
+{
+    json_object_set_new(j->reply, "path", json_string(node->path));
+    json_object_set_new(j->reply, "major", json_integer(node->major));
+    json_object_set_new(j->reply, "minor", json_integer(node->minor));
+}
+
+static int do_attach(const struct job *j, struct error *err)
+{
+    const char *path;
+    int size, ro, device;
+    struct device_node node;
+    TAKE(j, err, "{s:s, s:i, s:b}", "file", &path, "block_size", &size, "ro", &ro);
+    auto_close int fd = open_file(path, ro ? O_RDONLY : O_RDWR, err);
+    if (fd < 0)
+        return fd;
+    int rc = loop_attach(fd, path, (uint32_t)size, ro, &node, &device, err);
+    if (rc < 0)
+        return rc;
+    if (j->held->fd >= 0)
+        (void)close(j->held->fd);
+    *j->held = (struct holding){ .fd = device, .ro = ro, .node = node };
+    give_node(j, &node);
+    return 0;
+}
+
+static int do_find(const struct job *j, struct error *err)
+{
+    const char *path;
+    struct device_node node;
+    int device;
+    TAKE(j, err, "{s:s}", "file", &path);
+    auto_close int fd = open_file(path, O_RDONLY, err);
+    if (fd < 0)
+        return fd;
+    int rc = loop_find(fd, path, &node, &device, err);
+    if (rc <= 0)
+        return rc;
+    (void)close(device);
+    give_node(j, &node);
+    return 0;
+}
+
+static int attached(const struct job *j, struct error *err)
+{
+    return j->held->fd >= 0 ? 0 : error_set(err, -EINVAL, "no device is attached yet");
+}
+
+static int do_check(const struct job *j, struct error *err)
+{
+    const char *fstype;
+    const struct fs *fs;
+    TAKE(j, err, "{s:s}", "fstype", &fstype);
+    int rc = attached(j, err);
+    if (rc == 0)
+        rc = fs_named(fstype, &fs, err);
+    /* What cannot be written cannot be mended; mounting tells whether its journal is clean. */
+    if (rc < 0 || j->held->ro)
+        return rc;
+    return fs_check(fs, j->held->node.path, j->deadline, err);
+}
+
+static int do_mount(const struct job *j, struct error *err)
+{
+    struct device_mount m;
+    TAKE(j, err, "{s:s, s:s, s:s, s:s}", "mountpoint", &m.mountpoint, "fstype", &m.fstype, "options",
+         &m.options, "volume", &m.volume);
+    int rc = attached(j, err);
+    return rc < 0 ? rc : mount_volume(&j->held->node, &m, err);
+}
+
+static int do_fresh(const struct job *j, struct error *err)
+{
+    const char *path;
+    json_int_t uid, gid, mode;
+    TAKE(j, err, "{s:s, s:I, s:I, s:I}", "mountpoint", &path, "uid", &uid, "gid", &gid, "mode", &mode);
+    return mount_fresh(path, (uint32_t)uid, (uint32_t)gid, (uint32_t)mode, err);
+}
+
+static int do_umount(const struct job *j, struct error *err)
+{
+    const char *path;
+    TAKE(j, err, "{s:s}", "mountpoint", &path);
+    return mount_remove(path, err);
+}
+
+static const struct {
+    const char *name;
+    int (*run)(const struct job *j, struct error *err);
+} verbs[] = {
+    { "probe", do_probe }, { "format", do_format }, { "attach", do_attach }, { "find", do_find },
+    { "check", do_check }, { "mount", do_mount },   { "fresh", do_fresh },   { "umount", do_umount },
+};
+
+int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err)
+{
+    const char *verb = json_string_value(json_object_get(request, "do"));
+    const struct job job = { .held = h,
+                             .request = request,
+                             .reply = reply,
+                             .deadline = clock_in_ms(json_integer_value(json_object_get(request, "ms"))) };
+    for (size_t i = 0; verb && i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(verbs[i].name, verb) == 0)
+            return verbs[i].run(&job, err);
+    return error_set(err, -EPROTO, "rbdvol-device does not know '%s': is it of another version?",
+                     verb ? verb : "");
+}

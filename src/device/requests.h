@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* What the helper can do: each request is one step of host/ on the device that it holds. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "host/device.h"
+
+/* The attached device. It stays open until the helper ends, so that its number is nobody else's meanwhile. */
+struct holding {
+    int fd; /* -1: none yet */
+    bool ro;
+    struct device_node node;
+};
+
+/* Does one request; results go into reply. */
+int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/device.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/channel.h"
+#include "base/cleanup.h"
+#include "base/command.h"
+
+#define END_MS 2000
+
+/* The helper stops its own children (mkfs, e2fsck) a little before our deadline, so that a slow one becomes
+ * an answer instead of a lost device. */
+#define MARGIN_MS 500
+
+struct device {
+    int channel;
+    pid_t pid;
+    bool lost; /* it was killed, or has ended */
+};
+
+/* From the build tree the helper is beside us or beside our directory; installed, in libexec. */
+static void helper_path(char *buf, size_t size)
+{
+    static const char *const near[] = { "rbdvol-device", "../device/rbdvol-device" };
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n > 0) {
+        self[n] = '\0';
+        char *slash = strrchr(self, '/');
+        if (slash)
+            *slash = '\0';
+        for (size_t i = 0; i < sizeof near / sizeof *near; i++)
+            if (snprintf(buf, size, "%s/%s", self, near[i]) < (int)size && access(buf, X_OK) == 0)
+                return;
+    }
+    (void)snprintf(buf, size, "%s/rbdvol-device", RBDVOL_LIBEXECDIR);
+}
+
+int device_start(struct device **ret, struct error *err)
+{
+    static const char *const argv[] = { "rbdvol-device", NULL };
+    char path[PATH_MAX];
+    int pair[2];
+    helper_path(path, sizeof path);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_set(err, -errno, "cannot make a socket for rbdvol-device: %s", error_text(errno));
+    auto_close int ours = pair[0], theirs = pair[1];
+    auto_free struct device *d = calloc(1, sizeof *d);
+    if (!d)
+        return error_set(err, -ENOMEM, "cannot start rbdvol-device: out of memory");
+    int rc = command_spawn(path, argv, &theirs, 1, &d->pid, err);
+    if (rc == -ENOENT)
+        return err->code = -EOPNOTSUPP;
+    if (rc < 0)
+        return rc;
+    d->channel = steal_fd(&ours);
+    *ret = steal_ptr(&d);
+    return 0;
+}
+
+/* Kills it; in state D it stays until the kernel lets go of it. */
+static void device_abandon(struct device *d)
+{
+    (void)kill(d->pid, SIGKILL);
+    command_disown(d->pid);
+    d->lost = true;
+}
+
+void device_end(struct device *d)
+{
+    if (!d)
+        return;
+    (void)close(d->channel);
+    if (!d->lost && command_wait(d->pid, clock_in_ms(END_MS)) == -ETIMEDOUT)
+        device_abandon(d);
+    free(d);
+}
+
+/* One request. what: "mounting '/dev/loop3'", for the messages. Takes the reference of request. */
+static int device_call(struct device *d, json_t *request, const char *what, moment deadline, json_t **ret,
+                       struct error *err)
+{
+    json_auto_t *req = request;
+    moment start = clock_now();
+    int left = clock_left_ms(deadline);
+    if (!req)
+        return error_set(err, -EINVAL, "%s: a name in it is not UTF-8", what);
+    if (d->lost)
+        return error_set(err, -ENOTCONN, "%s: not possible, the helper for this device was stopped", what);
+    int own = left > 2 * MARGIN_MS ? left - MARGIN_MS : left / 2;
+    (void)json_object_set_new(req, "ms", json_integer(own));
+    int rc = channel_call(d->channel, req, deadline, ret, err);
+    if (rc == -ETIMEDOUT && clock_left_ms(deadline) == 0) {
+        char span[32];
+        clock_span(clock_since_ms(start) + 999, span, sizeof span);
+        device_abandon(d);
+        return error_set(err, -ETIMEDOUT, "%s did not finish within %s: the storage under it may hang", what,
+                         span);
+    }
+    if (rc == -EPIPE) {
+        device_abandon(d);
+        return error_set(err, -EIO, "%s failed: the helper rbdvol-device ended before it answered", what);
+    }
+    if (rc == -ENOENT) /* that means "no such image" to everybody above us */
+        err->code = rc = -ENODEV;
+    return rc;
+}
+
+static const char *what(char buf[static PATH_MAX + 64], const char *verb, const char *object)
+{
+    (void)snprintf(buf, PATH_MAX + 64, "%s '%s'", verb, object);
+    return buf;
+}
+
+static int bad_reply(struct error *err)
+{
+    return error_set(err, -EPROTO, "rbdvol-device answered something unknown: is it of another version?");
+}
+
+int device_probe(struct device *d, const char *file, moment deadline, struct device_probe *ret,
+                 struct error *err)
+{
+    char text[PATH_MAX + 64];
+    json_auto_t *reply = NULL;
+    int rc = device_call(d, json_pack("{s:s, s:s}", "do", "probe", "file", file), what(text, "probing", file),
+                         deadline, &reply, err);
+    if (rc < 0)
+        return rc;
+    int found, size;
+    const char *type, *uuid;
+    if (json_unpack(reply, "{s:i, s:s, s:s, s:i}", "found", &found, "type", &type, "uuid", &uuid,
+                    "block_size", &size) < 0)
+        return bad_reply(err);
+    *ret = (struct device_probe){ .found = (enum probe_found)found, .block_size = (uint32_t)size };
+    (void)snprintf(ret->type, sizeof ret->type, "%s", type);
+    (void)snprintf(ret->uuid, sizeof ret->uuid, "%s", uuid);
+    return 0;
+}
+
+int device_format(struct device *d, const char *file, const char *fstype, const char *mkfs_options,
+                  const char *scratch_dir, moment deadline, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    return device_call(d,
+                       json_pack("{s:s, s:s, s:s, s:s, s:s}", "do", "format", "file", file, "fstype", fstype,
+                                 "options", mkfs_options, "scratch", scratch_dir),
+                       what(text, "formatting", file), deadline, NULL, err);
+}
+
+static int node_from(const json_t *reply, struct device_node *ret, struct error *err)
+{
+    const char *path;
+    int major, minor;
+    /* jansson's unpack only reads, but has no const */
+    if (json_unpack((json_t *)(uintptr_t)reply, "{s:s, s:i, s:i}", "path", &path, "major", &major, "minor",
+                    &minor) < 0)
+        return bad_reply(err);
+    *ret = (struct device_node){ .major = (unsigned)major, .minor = (unsigned)minor };
+    (void)snprintf(ret->path, sizeof ret->path, "%s", path);
+    return 0;
+}
+
+int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
+                  struct device_node *ret, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    json_auto_t *reply = NULL;
+    int rc = device_call(d,
+                         json_pack("{s:s, s:s, s:i, s:b}", "do", "attach", "file", file, "block_size",
+                                   (int)block_size, "ro", ro),
+                         what(text, "putting a loop device on", file), deadline, &reply, err);
+    return rc < 0 ? rc : node_from(reply, ret, err);
+}
+
+int device_find(struct device *d, const char *file, moment deadline, struct device_node *ret,
+                struct error *err)
+{
+    char text[PATH_MAX + 64];
+    json_auto_t *reply = NULL;
+    int rc = device_call(d, json_pack("{s:s, s:s}", "do", "find", "file", file),
+                         what(text, "looking for the loop device of", file), deadline, &reply, err);
+    if (rc < 0)
+        return rc;
+    if (!json_is_string(json_object_get(reply, "path")))
+        return 0;
+    rc = node_from(reply, ret, err);
+    return rc < 0 ? rc : 1;
+}
+
+int device_check(struct device *d, const char *fstype, moment deadline, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    return device_call(d, json_pack("{s:s, s:s}", "do", "check", "fstype", fstype),
+                       what(text, "checking a file system of type", fstype), deadline, NULL, err);
+}
+
+int device_mount(struct device *d, const struct device_mount *m, moment deadline, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    return device_call(d,
+                       json_pack("{s:s, s:s, s:s, s:s, s:s}", "do", "mount", "mountpoint", m->mountpoint,
+                                 "fstype", m->fstype, "options", m->options, "volume", m->volume),
+                       what(text, "mounting at", m->mountpoint), deadline, NULL, err);
+}
+
+int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mode,
+                 moment deadline, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    return device_call(d,
+                       json_pack("{s:s, s:s, s:I, s:I, s:I}", "do", "fresh", "mountpoint", mountpoint, "uid",
+                                 (json_int_t)uid, "gid", (json_int_t)gid, "mode", (json_int_t)mode),
+                       what(text, "preparing the new volume at", mountpoint), deadline, NULL, err);
+}
+
+int device_umount(struct device *d, const char *mountpoint, moment deadline, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    return device_call(d, json_pack("{s:s, s:s}", "do", "umount", "mountpoint", mountpoint),
+                       what(text, "unmounting", mountpoint), deadline, NULL, err);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Loop devices: a block device on a file. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "host/device.h"
+
+/* Puts a loop device on the open file: direct I/O, and it frees itself when nobody has it open any more
+ * (*ret_fd keeps it open until the caller closes it, or it is mounted). One that is on the file already is
+ * used again. name: the file's, for losetup(8) and messages. -ENOSPC: no loop device is free. */
+int loop_attach(int file, const char *name, uint32_t block_size, bool ro, struct device_node *ret,
+                int *ret_fd, struct error *err);
+
+/* Finds the loop device that is on the open file: 1 found (*ret_fd: open), 0 none. */
+int loop_find(int file, const char *name, struct device_node *ret, int *ret_fd, struct error *err);

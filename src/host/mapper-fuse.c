@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: MIT */
+/* Mapping by our own helper process (rbdvol-mapper), which shows the image as one regular file.
+ *
+ * All questions go over a connection of their own, so that threads need not take turns and a late answer is never taken
+ * for the next one; the connection in struct mapping only tells the helper that a daemon is there. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/channel.h"
+#include "base/cleanup.h"
+#include "base/command.h"
+#include "base/identity.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "host/mapper.h"
+#include "host/mountinfo.h"
+#include "host/procs.h"
+
+#define PROGRAM    "rbdvol-mapper"
+#define ARGV0      "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
+#define FSTYPE     "fuse.rbdvol"
+#define HELLO_MS   2000 /* a mapper answers at once, whatever the cluster does */
+#define KILL_MS    2000
+#define RETRY_NS   2000000L
+#define PEER_VERSION_MAX 1
+
+static int fuse_probe(struct error *err)
+{
+    auto_close int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (fd >= 0)
+        return 0;
+    return error_set(err, -ENODEV, "cannot open /dev/fuse: %s%s", error_text(errno),
+                     errno == ENOENT || errno == ENODEV ? " (`modprobe fuse`)" : "");
+}
+
+/* -ENOENT is the cluster's word for an image that does not exist; a missing file on this host is something else. */
+static int not_absent(int rc, struct error *err)
+{
+    return rc == -ENOENT ? (err->code = -ENODEV) : rc;
+}
+
+static int path_of(char *buf, size_t size, const char *run_dir, const char *id, const char *suffix, struct error *err)
+{
+    if (snprintf(buf, size, "%s/%s%s", run_dir, id, suffix) >= (int)size)
+        return error_set(err, -ENAMETOOLONG, "the path of the run directory %s is too long", run_dir);
+    return 0;
+}
+
+/* The helper beside our own program (a build tree has it in the directory "mapper" next door), else the installed one. */
+static int program_path(char *buf, size_t size)
+{
+    static const char *const places[] = { PROGRAM, "../mapper/" PROGRAM };
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
+    for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++)
+        if (snprintf(buf, size, "%.*s/%s", (int)(slash - self), self, places[i]) < (int)size && access(buf, X_OK) == 0)
+            return 0;
+    return snprintf(buf, size, "%s", RBDVOL_LIBEXECDIR "/" PROGRAM) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+static int fuse_mount(const char *file, int *ret, struct error *err)
+{
+    char data[128];
+    auto_close int target = open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (target < 0)
+        return error_set(err, -errno, "cannot make %s: %s", file, error_text(errno));
+    auto_close int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(err, -errno, "cannot open /dev/fuse: %s", error_text(errno));
+    (void)snprintf(data, sizeof data, "fd=%d,rootmode=100000,user_id=0,group_id=0,max_read=1048576", fd);
+    if (mount("rbdvol", file, FSTYPE, MS_NOSUID | MS_NODEV | MS_NOEXEC, data) < 0)
+        return error_set(err, -errno, "cannot mount the image's file %s: %s", file, error_text(errno));
+    *ret = steal_fd(&fd);
+    return 0;
+}
+
+static int spawn(const struct mapper_host *host, const struct mapping *m, const int fds[static 2], pid_t *ret,
+                 struct error *err)
+{
+    char program[PATH_MAX], text[9][PATH_MAX + 32];
+    if (program_path(program, sizeof program) < 0)
+        return error_set(err, -ENAMETOOLONG, "the path of %s is too long", PROGRAM);
+    const char *const names[] = { "instance", "mapping", "pool", "namespace", "image", "image-id", "conf", "cluster", "user" };
+    const char *const values[] = { host->instance,  m->id,      m->name.pool, m->name.ns, m->name.image, m->image_id,
+                                   host->ceph_conf, host->cluster, host->user };
+    const char *argv[13] = { ARGV0 };
+    unsigned n = 1;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!*values[i]) /* the default namespace */
+            continue;
+        if (snprintf(text[i], sizeof text[i], "--%s=%s", names[i], values[i]) >= (int)sizeof text[i])
+            return error_set(err, -ENAMETOOLONG, "the %s is too long", names[i]);
+        argv[n++] = text[i];
+    }
+    char ms[48];
+    (void)snprintf(ms, sizeof ms, "--connect-ms=%lld", (long long)host->connect_ms);
+    argv[n++] = ms;
+    if (m->ro)
+        argv[n++] = "--ro";
+    argv[n] = NULL;
+    return command_spawn(program, argv, fds, 2, ret, err);
+}
+
+/* The socket's path, from the file's: both are the id in one directory. */
+static void socket_path(const struct mapping *m, char path[static PATH_MAX])
+{
+    (void)snprintf(path, PATH_MAX, "%.*s.sock", (int)(strlen(m->file) - strlen(".img")), m->file);
+}
+
+/* Asks on a connection of its own; takes the reference of request. */
+static int call(const struct mapping *m, json_t *request, moment deadline, json_t **ret, struct error *err)
+{
+    char path[PATH_MAX];
+    socket_path(m, path);
+    auto_close int fd = channel_connect(path, err);
+    int rc = fd < 0 ? fd : channel_call(fd, request, deadline, ret, err);
+    json_decref(request);
+    return rc;
+}
+
+static json_t *question(const char *what)
+{
+    return json_pack("{s:s}", "do", what);
+}
+
+/* The mapper's process has ended (or never answers again): these say so. */
+static bool is_gone(int rc)
+{
+    return rc == -EPIPE || rc == -ECONNREFUSED || rc == -ENOENT || rc == -ECONNRESET;
+}
+
+/* Fills in what the mapper says about itself. */
+static int mapping_fill(struct mapping *m, const json_t *hello, struct error *err)
+{
+    const char *pool, *ns, *image, *image_id, *address;
+    int version, pid, ro;
+    json_error_t why;
+    if (json_unpack_ex((json_t *)(uintptr_t)hello, &why, 0, "{s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:b}", "version", &version,
+                       "pid", &pid, "pool", &pool, "namespace", &ns, "image", &image, "image_id", &image_id, "address",
+                       &address, "ro", &ro) < 0)
+        return error_set(err, -EPROTO, "the mapper's answer is not as expected: %s", why.text);
+    if (version > PEER_VERSION_MAX)
+        return error_set(err, -EPROTO, "the mapper speaks version %d, and this program only up to %d", version,
+                         PEER_VERSION_MAX);
+    (void)snprintf(m->name.pool, sizeof m->name.pool, "%s", pool);
+    (void)snprintf(m->name.ns, sizeof m->name.ns, "%s", ns);
+    (void)snprintf(m->name.image, sizeof m->name.image, "%s", image);
+    (void)snprintf(m->image_id, sizeof m->image_id, "%s", image_id);
+    (void)snprintf(m->address, sizeof m->address, "%s", address);
+    m->pid = pid;
+    m->ro = ro;
+    if (procs_start_time(m->pid, &m->pid_start) < 0)
+        return error_set(err, -ESRCH, "the mapper of %s has ended", image);
+    return 0;
+}
+
+static void files_remove(const struct mapping *m)
+{
+    char path[PATH_MAX];
+    socket_path(m, path);
+    (void)unlink(path);
+    (void)unlink(m->file);
+}
+
+/* Undoes a map that failed, before anything was written: no harm in killing. */
+static void map_undo(const struct mapping *m, pid_t pid, bool mounted)
+{
+    if (pid > 0) {
+        /* One that refused has tidied up in the cluster by now; one that hangs gets no chance. */
+        (void)kill(pid, SIGKILL);
+        if (command_wait(pid, clock_in_ms(KILL_MS)) == -ETIMEDOUT)
+            command_disown(pid);
+    }
+    if (mounted)
+        (void)umount2(m->file, MNT_DETACH);
+    files_remove(m);
+}
+
+static int wait_ready(struct mapping *m, int64_t ms_given, moment deadline, struct error *err)
+{
+    char path[PATH_MAX], full[IMAGE_NAME_MAX + 1];
+    json_auto_t *request = question("wait-ready"), *reply = NULL;
+    socket_path(m, path);
+    int fd = channel_connect(path, err);
+    if (fd < 0)
+        return not_absent(fd, err);
+    int rc = channel_call(fd, request, deadline, &reply, err);
+    if (rc == 0)
+        rc = mapping_fill(m, reply, err);
+    else if (rc == -ETIMEDOUT)
+        (void)error_set(err, rc, "the cluster did not let image '%s' be opened and locked within %lld ms",
+                        image_name_full(&m->name, full), (long long)ms_given);
+    else if (is_gone(rc) && rc != -ENOENT)
+        rc = error_set(err, -EIO, "%s ended at once: is it installed, and can it load its libraries?", PROGRAM);
+    if (rc < 0) {
+        (void)close(fd);
+        return rc;
+    }
+    const char *warning = json_string_value(json_object_get(reply, "warning"));
+    if (warning)
+        log_warning("mapper image=%s mapping=%s: %s", image_name_full(&m->name, full), m->id, warning);
+    m->control = fd;
+    return 0;
+}
+
+static int map_in(const struct mapper_host *host, struct mapping *m, pid_t *pid, bool *mounted, moment deadline,
+                  struct error *err)
+{
+    char sock[PATH_MAX];
+    int64_t ms_given = clock_left_ms(deadline);
+    auto_close int fuse = -1;
+    int rc = fuse_mount(m->file, &fuse, err);
+    if (rc < 0)
+        return not_absent(rc, err);
+    *mounted = true;
+    socket_path(m, sock);
+    auto_close int listening = channel_listen(sock, err);
+    if (listening < 0)
+        return listening;
+    rc = spawn(host, m, (const int[]){ fuse, listening }, pid, err);
+    if (rc < 0)
+        return not_absent(rc, err);
+    /* The helper's copies must be the last ones: when it ends, the file and the socket are to die with it. */
+    (void)close(steal_fd(&fuse));
+    (void)close(steal_fd(&listening));
+    return wait_ready(m, ms_given, deadline, err);
+}
+
+static int fuse_map(const struct mapper_host *host, const struct image_name *name, const char *image_id, bool ro,
+                    moment deadline, struct mapping *ret, struct error *err)
+{
+    struct mapping m = { .mapper = &mapper_fuse, .name = *name, .ro = ro, .control = -1 };
+    pid_t pid = 0;
+    bool mounted = false;
+    identity_random_hex(m.id, MAPPING_ID_LEN / 2);
+    (void)snprintf(m.image_id, sizeof m.image_id, "%s", image_id);
+    int rc = path_of(m.file, sizeof m.file, host->run_dir, m.id, ".img", err);
+    if (rc < 0)
+        return rc;
+    rc = map_in(host, &m, &pid, &mounted, deadline, err);
+    if (rc < 0) {
+        map_undo(&m, pid, mounted);
+        return rc;
+    }
+    command_disown(pid);
+    *ret = m;
+    return 0;
+}
+
+static int fuse_wait_closed(struct mapping *m, moment deadline, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    json_auto_t *reply = NULL;
+    int left = clock_left_ms(deadline);
+    int rc = call(m, json_pack("{s:s, s:i}", "do", "wait-closed", "ms", left), clock_in_ms(left + HELLO_MS), &reply, err);
+    if (is_gone(rc))
+        return 0; /* and with it the only way to the image */
+    if (rc < 0)
+        return error_prefix(err, "cannot ask the mapper of '%s'", image_name_full(&m->name, full));
+    json_int_t opens = json_integer_value(json_object_get(reply, "opens"));
+    if (opens > 0)
+        return error_set(err, -EBUSY, "the file of image '%s' is still open", image_name_full(&m->name, full));
+    return 0;
+}
+
+/* 0, or -EBUSY at the deadline. Not mounted is success. */
+static int file_unmount(const struct mapping *m, moment deadline, struct error *err)
+{
+    while (umount2(m->file, UMOUNT_NOFOLLOW) < 0) {
+        if (errno == EINVAL || errno == ENOENT)
+            return 0;
+        if (errno != EBUSY || !clock_left_ms(deadline))
+            return error_set(err, -errno, "cannot unmount the image's file %s: %s", m->file, error_text(errno));
+        (void)nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
+    }
+    return 0;
+}
+
+/* Waits until the process is gone: 0 or -ETIMEDOUT. */
+static int wait_gone(const struct mapping *m, moment deadline)
+{
+    auto_close int fd = (int)syscall(SYS_pidfd_open, m->pid, 0);
+    if (fd < 0 || !procs_alive(m->pid, m->pid_start))
+        return 0;
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    int n;
+    while ((n = poll(&p, 1, clock_left_ms(deadline))) < 0 && errno == EINTR)
+        ;
+    return n == 0 ? -ETIMEDOUT : 0;
+}
+
+static void mapping_forget(struct mapping *m)
+{
+    if (m->control >= 0)
+        (void)close(steal_fd(&m->control));
+    files_remove(m);
+}
+
+static int fuse_unmap(struct mapping *m, moment deadline, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    struct mapping_health h = { .state = MAPPING_GONE };
+    int rc = mapper_fuse.health(m, &h, err);
+    if (rc < 0)
+        return rc;
+    if (h.state != MAPPING_GONE && h.opens > 0)
+        return error_set(err, -EBUSY, "the file of image '%s' is still open", image_name_full(&m->name, full));
+    rc = h.state == MAPPING_GONE && umount2(m->file, MNT_DETACH) == 0 ? 0 : file_unmount(m, deadline, err);
+    if (rc < 0)
+        return rc;
+    rc = call(m, question("stop"), deadline, NULL, err);
+    if (is_gone(rc) && m->ro)
+        rc = 0;
+    else if (is_gone(rc))
+        rc = error_set(err, -EIO, "the mapper of '%s' had ended before it was told to; whether its last writes are on disk "
+                                  "is not known, and its lock may be left",
+                       image_name_full(&m->name, full));
+    if (rc < 0 && rc != -EIO)
+        return error_prefix(err, "the mapper of '%s' cannot let go of it", image_name_full(&m->name, full));
+    if (wait_gone(m, deadline) < 0)
+        return error_set(err, -ETIMEDOUT, "the mapper of '%s' (pid %d) does not end", image_name_full(&m->name, full),
+                         (int)m->pid);
+    mapping_forget(m);
+    return rc;
+}
+
+static int fuse_health(struct mapping *m, struct mapping_health *ret, struct error *err)
+{
+    const char *state, *why;
+    int opens, unclean, inflight;
+    json_int_t stalled;
+    json_auto_t *reply = NULL;
+    *ret = (struct mapping_health){ .state = MAPPING_GONE };
+    if (!procs_alive(m->pid, m->pid_start))
+        return 0;
+    int rc = call(m, question("hello"), clock_in_ms(HELLO_MS), &reply, err);
+    if (is_gone(rc))
+        return 0;
+    if (rc < 0)
+        return error_prefix(err, "the mapper of '%s' (pid %d) does not answer", m->name.image, (int)m->pid);
+    if (json_unpack(reply, "{s:s, s:i, s:b, s:i, s:I, s:s}", "state", &state, "opens", &opens, "unclean", &unclean, "inflight",
+                    &inflight, "stalled_ms", &stalled, "why", &why) < 0)
+        return error_set(err, -EPROTO, "the answer of the mapper of '%s' is not as expected", m->name.image);
+    ret->state = strcmp(state, "ready") == 0 ? MAPPING_READY : MAPPING_LOST;
+    ret->opens = (unsigned)opens;
+    ret->unclean = unclean;
+    ret->inflight = (unsigned)inflight;
+    ret->stalled_ms = stalled;
+    (void)snprintf(ret->why, sizeof ret->why, "%s", why);
+    return 0;
+}
+
+/* What find() has come upon. */
+struct search {
+    const struct mapper_host *host;
+    bool (*found)(void *arg, const struct mapping *m);
+    void *arg;
+    char (*ids)[MAPPING_ID_LEN + 1]; /* of living mappers, also of those of others and those that do not answer */
+    size_t nids;
+    bool incomplete;                 /* not all of them are in ids */
+};
+
+static const char *argument(char *const *argv, const char *name)
+{
+    size_t len = strlen(name);
+    for (; *argv; argv++)
+        if (strncmp(*argv, name, len) == 0)
+            return *argv + len;
+    return NULL;
+}
+
+/* A living mapper of ours: connect again and offer it. */
+static void search_offer(struct search *s, pid_t pid, const char *id)
+{
+    struct error err;
+    json_auto_t *request = question("hello"), *reply = NULL;
+    char sock[PATH_MAX];
+    struct mapping m = { .mapper = &mapper_fuse, .control = -1 };
+    (void)snprintf(m.id, sizeof m.id, "%s", id);
+    if (path_of(m.file, sizeof m.file, s->host->run_dir, id, ".img", &err) < 0)
+        return;
+    socket_path(&m, sock);
+    int fd = channel_connect(sock, &err);
+    int rc = fd < 0 ? fd : channel_call(fd, request, clock_in_ms(HELLO_MS), &reply, &err);
+    if (rc == 0)
+        rc = mapping_fill(&m, reply, &err);
+    const char *state = rc == 0 ? json_string_value(json_object_get(reply, "state")) : NULL;
+    if (rc < 0) {
+        log_warning("mapper mapping=%s pid=%d does not answer, leaving it: %s", id, (int)pid, err.msg);
+    } else if (!state || strcmp(state, "starting") == 0 || strcmp(state, "failed") == 0) {
+        /* Nobody waits for it any more, and it ends by itself when it sees that. */
+        log_notice("mapper mapping=%s pid=%d was still starting, leaving it to end", id, (int)pid);
+    } else {
+        m.control = fd;
+        if (s->found(s->arg, &m))
+            return; /* the connection is theirs now */
+    }
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+static bool search_process(void *arg, pid_t pid, char *const *argv)
+{
+    struct search *s = arg;
+    const char *instance = argument(argv, "--instance="), *id = argument(argv, "--mapping=");
+    if (!instance || !id || !text_is_hex(id, MAPPING_ID_LEN))
+        return false;
+    void *more = reallocarray(s->ids, s->nids + 1, sizeof *s->ids);
+    if (!more) {
+        s->incomplete = true;
+        return true;
+    }
+    s->ids = more;
+    memcpy(s->ids[s->nids++], id, MAPPING_ID_LEN + 1);
+    if (strcmp(instance, s->host->instance) == 0)
+        search_offer(s, pid, id);
+    return false;
+}
+
+static bool search_alive(const struct search *s, const char *id)
+{
+    for (size_t i = 0; i < s->nids; i++)
+        if (memcmp(s->ids[i], id, MAPPING_ID_LEN) == 0)
+            return true;
+    return false;
+}
+
+/* "<id>.img" or "<id>.sock" of no living mapper. */
+static bool search_is_left_over(const struct search *s, const char *file)
+{
+    char id[MAPPING_ID_LEN + 1];
+    const char *suffix = strlen(file) > MAPPING_ID_LEN ? file + MAPPING_ID_LEN : "";
+    (void)snprintf(id, sizeof id, "%s", file);
+    return text_is_hex(id, MAPPING_ID_LEN) && (strcmp(suffix, ".img") == 0 || strcmp(suffix, ".sock") == 0) &&
+           !search_alive(s, id);
+}
+
+/* The mount of a dead mapper's file: its connection is aborted, so nothing waits for an answer in it. */
+static bool search_is_dead_mount(void *arg, const struct mount_entry *e)
+{
+    const struct search *s = arg;
+    size_t len = strlen(s->host->run_dir);
+    if (strcmp(e->fstype, FSTYPE) != 0 || strncmp(e->mountpoint, s->host->run_dir, len) != 0 || e->mountpoint[len] != '/' ||
+        !search_is_left_over(s, e->mountpoint + len + 1))
+        return false;
+    if (umount2(e->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+        log_warning("cannot unmount %s, which a dead mapper left: %s", e->mountpoint, error_text(errno));
+    else
+        log_notice("unmounted file=%s: its mapper is dead", e->mountpoint);
+    return false;
+}
+
+static int search_clear(struct search *s, struct error *err)
+{
+    char path[PATH_MAX];
+    int rc = mountinfo_each("self", search_is_dead_mount, s, err);
+    if (rc < 0)
+        return rc;
+    auto_dir DIR *dir = opendir(s->host->run_dir);
+    if (!dir)
+        return error_set(err, -errno, "cannot read %s: %s", s->host->run_dir, error_text(errno));
+    for (const struct dirent *e; (e = readdir(dir));)
+        if (search_is_left_over(s, e->d_name) && path_of(path, sizeof path, s->host->run_dir, e->d_name, "", err) == 0 &&
+            unlink(path) < 0)
+            log_warning("cannot remove %s, which a dead mapper left: %s", path, error_text(errno));
+    return 0;
+}
+
+static int fuse_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
+                     struct error *err)
+{
+    struct search s = { .host = host, .found = found, .arg = arg };
+    procs_each(ARGV0, search_process, &s);
+    int rc = s.incomplete ? error_set(err, -ENOMEM, "out of memory") : search_clear(&s, err);
+    free(s.ids);
+    return rc;
+}
+
+const struct mapper mapper_fuse = {
+    .name = "fuse",
+    .probe = fuse_probe,
+    .map = fuse_map,
+    .wait_closed = fuse_wait_closed,
+    .unmap = fuse_unmap,
+    .health = fuse_health,
+    .find = fuse_find,
+};

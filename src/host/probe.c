@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/probe.h"
+
+#include <blkid.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "host/fs.h"
+
+#define SECTOR_SMALL 512
+#define SECTOR_LARGE 4096
+
+/* blkid_do_safeprobe(3) */
+#define BLKID_FOUND      0
+#define BLKID_NOTHING    1
+#define BLKID_AMBIVALENT (-2)
+
+static void probe_free(blkid_probe *p)
+{
+    if (*p)
+        blkid_free_probe(*p);
+}
+
+/* The values belong to the probe: they are copied before it goes. */
+static void value(blkid_probe p, const char *name, char *buf, size_t size)
+{
+    const char *text;
+    buf[0] = '\0';
+    if (blkid_probe_lookup_value(p, name, &text, NULL) == 0)
+        (void)snprintf(buf, size, "%s", text);
+}
+
+/* The superblock's smallest unit: xfs' sector, ext4's block. A loop device with larger blocks cannot mount
+ * it; one with smaller ones can, so what is not known gets 512. */
+static uint32_t block_size_of(blkid_probe p)
+{
+    char text[16];
+    uint32_t n;
+    value(p, "BLOCK_SIZE", text, sizeof text);
+    return text_parse_u32(text, UINT32_MAX, &n) == 0 && n >= SECTOR_LARGE ? SECTOR_LARGE : SECTOR_SMALL;
+}
+
+static void judge(blkid_probe p, struct device_probe *ret)
+{
+    char type[20], table[20], bad[8];
+    value(p, "TYPE", type, sizeof type);
+    value(p, "PTTYPE", table, sizeof table);
+    value(p, "SBBADCSUM", bad, sizeof bad);
+    value(p, "UUID", ret->uuid, sizeof ret->uuid);
+    if (type[0] && table[0]) {
+        ret->found = PROBE_AMBIGUOUS;
+    } else if (type[0] && !bad[0] && fs_find(type)) {
+        ret->found = PROBE_FS;
+        ret->block_size = block_size_of(p);
+        (void)snprintf(ret->type, sizeof ret->type, "%s", type);
+    } else {
+        ret->found = PROBE_OTHER;
+        (void)snprintf(ret->type, sizeof ret->type, "%s%s",
+                       type[0]    ? type
+                       : table[0] ? table
+                                  : "unknown",
+                       bad[0] ? " (damaged)" : "");
+    }
+}
+
+int probe_fd(int fd, struct device_probe *ret, struct error *err)
+{
+    CLEANUP(probe_free) blkid_probe p = blkid_new_probe();
+    if (!p)
+        return error_set(err, -ENOMEM, "cannot look what is on the image: out of memory");
+    errno = 0;
+    if (blkid_probe_set_device(p, fd, 0, 0) != 0)
+        return error_set(err, errno ? -errno : -EIO, "cannot look what is on the image: %s",
+                         error_text(errno ? errno : EIO));
+    blkid_probe_enable_superblocks(p, 1);
+    blkid_probe_set_superblocks_flags(p, BLKID_SUBLKS_TYPE | BLKID_SUBLKS_UUID | BLKID_SUBLKS_USAGE |
+                                             BLKID_SUBLKS_MAGIC | BLKID_SUBLKS_BADCSUM);
+    blkid_probe_enable_partitions(p, 1);
+    errno = 0;
+    int rc = blkid_do_safeprobe(p);
+    struct device_probe found = { .block_size = SECTOR_LARGE };
+    if (rc == BLKID_FOUND)
+        judge(p, &found);
+    else if (rc == BLKID_NOTHING)
+        found.found = PROBE_EMPTY;
+    else if (rc == BLKID_AMBIVALENT)
+        found.found = PROBE_AMBIGUOUS;
+    else
+        return error_set(err, errno ? -errno : -EIO, "cannot read the image to see what is on it: %s",
+                         error_text(errno ? errno : EIO));
+    *ret = found;
+    return 0;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/procs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#define STAT_MAX    4096
+#define CMDLINE_MAX (256 << 10)
+#define ARGS_MAX    128
+
+/* Field 3 (the state) and 22 (the start time) of /proc/PID/stat. Field 2 is a name that may hold anything,
+ * blanks and parentheses too: the others begin behind the last parenthesis. */
+static int stat_read(pid_t pid, char *state, uint64_t *start)
+{
+    char path[64];
+    struct error ignored;
+    auto_free char *text = NULL;
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (file_read(path, STAT_MAX, &text, NULL, &ignored) < 0)
+        return -ESRCH;
+    const char *p = strrchr(text, ')');
+    unsigned long long ticks;
+    if (!p ||
+        sscanf(p + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
+               state, &ticks) != 2)
+        return -ESRCH;
+    *start = ticks;
+    return 0;
+}
+
+int procs_start_time(pid_t pid, uint64_t *ret)
+{
+    char state;
+    return stat_read(pid, &state, ret);
+}
+
+bool procs_alive(pid_t pid, uint64_t start)
+{
+    char state;
+    uint64_t now;
+    return pid > 0 && stat_read(pid, &state, &now) == 0 && now == start && state != 'Z' && state != 'X';
+}
+
+void procs_name(pid_t pid, char *buf, size_t size)
+{
+    char path[64], comm[64] = "?";
+    struct error ignored;
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    (void)file_read_line(path, comm, sizeof comm, &ignored);
+    (void)snprintf(buf, size, "pid %d (%s)", (int)pid, comm);
+}
+
+int procs_each_pid(bool (*visit)(void *arg, pid_t pid), void *arg)
+{
+    auto_dir DIR *dir = opendir("/proc");
+    const struct dirent *d;
+    uint32_t pid;
+    if (!dir)
+        return 0;
+    while ((d = readdir(dir)))
+        if (text_parse_u32(d->d_name, INT32_MAX, &pid) == 0 && visit(arg, (pid_t)pid))
+            return 1;
+    return 0;
+}
+
+struct argv_search {
+    const char *argv0;
+    bool (*visit)(void *arg, pid_t pid, char *const *argv);
+    void *arg;
+};
+
+static bool argv_matches(void *arg, pid_t pid)
+{
+    const struct argv_search *s = arg;
+    char path[64], *argv[ARGS_MAX + 1];
+    struct error ignored;
+    size_t len, n = 0;
+    auto_free char *text = NULL;
+    (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    if (file_read(path, CMDLINE_MAX, &text, &len, &ignored) < 0 || len == 0 || strcmp(text, s->argv0) != 0)
+        return false;
+    for (char *p = text; p < text + len && n < ARGS_MAX; p += strlen(p) + 1)
+        argv[n++] = p;
+    argv[n] = NULL;
+    return s->visit(s->arg, pid, argv);
+}
+
+void procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg)
+{
+    struct argv_search s = { .argv0 = argv0, .visit = visit, .arg = arg };
+    (void)procs_each_pid(argv_matches, &s);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* Making a file system without letting mkfs near a device: in a sparse file without a name, whose extents
+ * then go to the image. (`mkfs.btrfs scratch other` once turned a stranger's disk into btrfs.) */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/command.h"
+#include "base/text.h"
+#include "host/fs.h"
+#include "host/probe.h"
+
+#define NOBODY     65534
+#define PIECE      65536
+#define BLOCK      4096
+#define ARGS_MAX   64
+#define OPTION_MAX 1024
+
+/* Everything that libblkid knows a file system by lies in here: xfs at 0, ext4 at 1 KiB, btrfs at 64 KiB. */
+#define HEAD (2 * PIECE)
+
+/* O_TMPFILE, or where the file system has none (old overlayfs) a file that loses its name at once. */
+static int open_unnamed(const char *dir)
+{
+    char path[4096];
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+        return fd;
+    if (snprintf(path, sizeof path, "%s/scratch.XXXXXX", dir) >= (int)sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        (void)unlink(path);
+    return fd;
+}
+
+static int scratch_open(const char *dir, uint64_t size, struct error *err)
+{
+    char text[32];
+    auto_close int fd = open_unnamed(dir);
+    if (fd < 0) /* a missing directory is no missing image: never -ENOENT */
+        return error_set(err, errno == ENOENT ? -ENOTDIR : -errno,
+                         "cannot make a scratch file in %s: %s; choose another directory with scratch-dir",
+                         dir, error_text(errno));
+    if (ftruncate(fd, (off_t)size) < 0)
+        return error_set(
+            err, errno == EINVAL ? -EFBIG : -errno,
+            "cannot make a sparse scratch file of %s in %s: %s; choose a scratch-dir on a file system that "
+            "takes one (ext4 up to 16 TiB, xfs more)",
+            text_size(size, text), dir, error_text(errno));
+    if (fchown(fd, NOBODY, NOBODY) < 0)
+        return error_set(err, -errno, "cannot give the scratch file in %s to nobody: %s", dir,
+                         error_text(errno));
+    return steal_fd(&fd);
+}
+
+/* mkfs' own words without its help text and the name it knows the file by. */
+static const char *words_of(struct command_output *out)
+{
+    static const char name[] = "/proc/self/fd/3";
+    char *usage = strstr(out->text, "Usage:"), *p;
+    if (usage)
+        *usage = '\0';
+    while ((p = strstr(out->text, name)))
+        memmove(p, p + strlen(name), strlen(p + strlen(name)) + 1);
+    return out->text;
+}
+
+static int mkfs(const struct fs *fs, const char *options, int fd, moment deadline, struct error *err)
+{
+    const char *argv[ARGS_MAX] = { fs->mkfs };
+    char words[OPTION_MAX], *save = NULL;
+    size_t n = 1;
+    if (snprintf(words, sizeof words, "%s", options) >= (int)sizeof words)
+        return error_set(err, -EINVAL, "mkfs options are longer than %d bytes", OPTION_MAX - 1);
+    for (size_t i = 0; fs->mkfs_args[i]; i++)
+        argv[n++] = fs->mkfs_args[i];
+    for (char *w = strtok_r(words, "+", &save); w; w = strtok_r(NULL, "+", &save)) {
+        if (n + 2 >= ARGS_MAX)
+            return error_set(err, -EINVAL, "too many mkfs options");
+        argv[n++] = w;
+    }
+    argv[n] = "/proc/self/fd/3";
+    const struct command cmd = { .argv = argv, .keep_fd = fd, .unprivileged = true, .deadline = deadline };
+    struct command_output out;
+    int rc = command_run(&cmd, &out, err);
+    if (rc == -ENOENT)
+        return error_set(err, -EOPNOTSUPP,
+                         "cannot make a file system: %s (or setpriv) is not installed: install %s", fs->mkfs,
+                         strcmp(fs->name, "xfs") == 0    ? "xfsprogs"
+                         : strcmp(fs->name, "ext4") == 0 ? "e2fsprogs"
+                                                         : "btrfs-progs");
+    if (rc <= 0)
+        return rc;
+    if (strstr(out.text, "No space left on device"))
+        return error_set(err, -ENOSPC,
+                         "%s ran out of space in the scratch directory: free some, or choose another "
+                         "directory with scratch-dir",
+                         fs->mkfs);
+    return error_set(err, -EINVAL, "%s%s%s failed (%d): %.300s", fs->mkfs, options[0] ? " with " : "",
+                     options, rc, words_of(&out));
+}
+
+int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
+            moment deadline, int *ret, struct error *err)
+{
+    int rc = fs_check_size(fs, size, err);
+    if (rc == 0)
+        rc = fs_check_mkfs_options(fs, mkfs_options, err);
+    if (rc < 0)
+        return rc;
+    auto_close int fd = scratch_open(scratch_dir, size, err);
+    if (fd < 0)
+        return fd;
+    rc = mkfs(fs, mkfs_options, fd, deadline, err);
+    if (rc < 0)
+        return rc;
+    struct stat st;
+    if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != size)
+        return error_set(err, -EIO, "%s changed the size of the scratch file", fs->mkfs);
+    *ret = steal_fd(&fd);
+    return 0;
+}
+
+static bool zero(const char *p, size_t len)
+{
+    return len == 0 || (p[0] == '\0' && memcmp(p, p + 1, len - 1) == 0);
+}
+
+static int read_piece(int fd, char *buf, size_t len, off_t at, struct error *err)
+{
+    for (size_t have = 0; have < len;) {
+        ssize_t n = pread(fd, buf + have, len - have, at + (off_t)have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return error_set(err, n < 0 ? -errno : -EIO, "cannot read the scratch file: %s",
+                             n < 0 ? error_text(errno) : "it is shorter than it was");
+        have += (size_t)n;
+    }
+    return 0;
+}
+
+/* Data that is zeros costs as much to write as other data: whole pieces, and blocks at either end of one, are
+ * left out. */
+static int give_piece(const char *buf, size_t len, off_t at,
+                      int (*data)(void *, const char *, size_t, uint64_t, struct error *), void *arg,
+                      struct error *err)
+{
+    size_t from = 0;
+    if (zero(buf, len))
+        return 0;
+    while (len - from > BLOCK && zero(buf + from, BLOCK))
+        from += BLOCK;
+    while (len - from > BLOCK && zero(buf + len - BLOCK, BLOCK))
+        len -= BLOCK;
+    return data(arg, buf + from, len - from, (uint64_t)at + from, err);
+}
+
+int fs_extents(int fd,
+               int (*data)(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err),
+               void *arg, struct error *err)
+{
+    auto_free char *buf = malloc(PIECE);
+    if (!buf)
+        return error_set(err, -ENOMEM, "out of memory");
+    for (off_t end = 0;;) {
+        off_t at = lseek(fd, end, SEEK_DATA);
+        if (at < 0 && errno == ENXIO)
+            return 0;
+        end = at < 0 ? at : lseek(fd, at, SEEK_HOLE);
+        if (end < 0)
+            return error_set(err, -errno, "cannot find the data in the scratch file: %s", error_text(errno));
+        while (at < end) {
+            off_t next = at / PIECE * PIECE + PIECE;
+            size_t len = (size_t)((next < end ? next : end) - at);
+            int rc = read_piece(fd, buf, len, at, err);
+            if (rc == 0)
+                rc = give_piece(buf, len, at, data, arg, err);
+            if (rc < 0)
+                return rc;
+            at += (off_t)len;
+        }
+    }
+}
+
+struct copy {
+    int fd;
+    bool head; /* the first HEAD bytes only; else the others only */
+};
+
+static int copy_piece(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err)
+{
+    const struct copy *c = arg;
+    if ((offset < HEAD) != c->head)
+        return 0;
+    while (len) {
+        ssize_t n = pwrite(c->fd, bytes, len, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return error_set(err, n < 0 ? -errno : -EIO, "cannot write the file system to the image: %s",
+                             error_text(n < 0 ? errno : EIO));
+        bytes += n;
+        len -= (size_t)n;
+        offset += (size_t)n;
+    }
+    return 0;
+}
+
+static int copy_synced(int from, const struct copy *c, struct error *err)
+{
+    struct copy part = *c;
+    int rc = fs_extents(from, copy_piece, &part, err);
+    if (rc == 0 && fsync(c->fd) < 0)
+        rc = error_set(err, -errno, "cannot flush the file system to the image: %s", error_text(errno));
+    return rc;
+}
+
+static int size_of(int fd, uint64_t *ret, struct error *err)
+{
+    struct stat st;
+    int rc = fstat(fd, &st);
+    if (rc == 0 && S_ISBLK(st.st_mode))
+        rc = ioctl(fd, BLKGETSIZE64, ret);
+    else if (rc == 0)
+        *ret = (uint64_t)st.st_size;
+    return rc < 0 ? error_set(err, -errno, "cannot read the size of the image: %s", error_text(errno)) : 0;
+}
+
+int fs_format(const struct fs *fs, const char *mkfs_options, int fd, const char *scratch_dir, moment deadline,
+              struct error *err)
+{
+    uint64_t size;
+    struct device_probe probe;
+    int made;
+    int rc = size_of(fd, &size, err);
+    if (rc == 0)
+        rc = probe_fd(fd, &probe, err);
+    if (rc < 0)
+        return rc;
+    if (probe.found != PROBE_EMPTY)
+        return error_set(err, -EEXIST, "will not format: the image holds %s",
+                         probe.type[0] ? probe.type : "signatures of more than one thing");
+    rc = fs_make(fs, mkfs_options, size, scratch_dir, deadline, &made, err);
+    if (rc < 0)
+        return rc;
+    auto_close int scratch = made;
+    rc = copy_synced(scratch, &(struct copy){ .fd = fd, .head = false }, err);
+    if (rc == 0)
+        rc = copy_synced(scratch, &(struct copy){ .fd = fd, .head = true }, err);
+    return rc;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+#include "main/ctl.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "main/client.h"
+#include "main/help.h"
+#include "main/show.h"
+
+#define EXIT_FAILED 1
+#define EXIT_USAGE  2
+
+struct call {
+    const char *command;
+    char socket[200];
+    const char *name; /* of the volume, for commands that take one */
+    json_t *opts;     /* of create */
+    bool json, forever;
+};
+
+static int fail(const struct call *c, const struct error *err)
+{
+    (void)fprintf(stderr, "rbdvol %s: %s\n", c->command, err->msg);
+    return EXIT_FAILED;
+}
+
+/* Asks the daemon; 0 or the exit status of a failure that has been told. */
+static int ask(const struct call *c, const char *path, json_t **ret)
+{
+    struct error err;
+    json_auto_t *request = json_object();
+    if (c->name && json_object_set_new(request, "Name", json_string(c->name)) < 0) {
+        (void)fprintf(stderr, "rbdvol %s: the name is not UTF-8\n", c->command);
+        return EXIT_FAILED;
+    }
+    if (c->opts)
+        (void)json_object_set(request, "Opts", c->opts);
+    if (c->forever)
+        (void)json_object_set_new(request, "Delete", json_true());
+    return client_call(c->socket, path, request, ret, &err) < 0 ? fail(c, &err) : 0;
+}
+
+static void print_json(const json_t *value)
+{
+    (void)json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    (void)fputc('\n', stdout);
+}
+
+static int ctl_ls(const struct call *c)
+{
+    json_auto_t *answer = NULL;
+    int rc = ask(c, "/VolumeDriver.List", &answer);
+    if (rc)
+        return rc;
+    const json_t *volumes = json_object_get(answer, "Volumes");
+    json_auto_t *none = json_array();
+    if (!json_is_array(volumes))
+        volumes = none;
+    if (c->json)
+        print_json(volumes);
+    else
+        show_list(volumes);
+    return 0;
+}
+
+static int ctl_show(const struct call *c)
+{
+    json_auto_t *answer = NULL;
+    int rc = ask(c, "/VolumeDriver.Get", &answer);
+    if (rc)
+        return rc;
+    const json_t *volume = json_object_get(answer, "Volume");
+    if (!json_is_object(volume)) {
+        (void)fprintf(stderr, "rbdvol show: the daemon answered without a volume\n");
+        return EXIT_FAILED;
+    }
+    if (c->json)
+        print_json(volume);
+    else
+        show_volume(volume);
+    return 0;
+}
+
+static int ctl_create(const struct call *c)
+{
+    json_auto_t *answer = NULL;
+    int rc = ask(c, "/VolumeDriver.Create", &answer);
+    if (rc == 0)
+        (void)printf("%s\n", c->name);
+    return rc;
+}
+
+/* On a terminal, deleting for good asks for the name: it is the one command that nothing can undo. */
+static bool confirmed(const char *name)
+{
+    char line[512];
+    if (!isatty(STDIN_FILENO))
+        return true;
+    (void)fprintf(stderr, "This deletes volume '%s' and all its data for good. Type its name to go on: ", name);
+    if (!fgets(line, sizeof line, stdin))
+        return false;
+    line[strcspn(line, "\n")] = '\0';
+    return strcmp(line, name) == 0;
+}
+
+static int ctl_rm(const struct call *c)
+{
+    json_auto_t *answer = NULL;
+    if (c->forever && !confirmed(c->name)) {
+        (void)fprintf(stderr, "rbdvol rm: that is not the volume's name; nothing was deleted\n");
+        return EXIT_FAILED;
+    }
+    int rc = ask(c, c->forever ? "/Rbdvol.Remove" : "/VolumeDriver.Remove", &answer);
+    if (rc == 0)
+        (void)printf("%s\n", c->name);
+    return rc;
+}
+
+static int ctl_path(const struct call *c)
+{
+    json_auto_t *answer = NULL;
+    int rc = ask(c, "/VolumeDriver.Path", &answer);
+    if (rc)
+        return rc;
+    const char *path = json_string_value(json_object_get(answer, "Mountpoint"));
+    if (!path || !*path) {
+        (void)fprintf(stderr, "rbdvol path: '%s' is not mounted on this host\n", c->name);
+        return EXIT_FAILED;
+    }
+    if (c->json)
+        print_json(json_object_get(answer, "Mountpoint"));
+    else
+        (void)printf("%s\n", path);
+    return 0;
+}
+
+static int ctl_status(const struct call *c)
+{
+    json_auto_t *answer = NULL;
+    int rc = ask(c, "/Rbdvol.Status", &answer);
+    if (rc)
+        return rc;
+    if (c->json)
+        print_json(answer);
+    else
+        show_status(answer);
+    return 0;
+}
+
+static const struct command_row {
+    const char *name;
+    int (*run)(const struct call *c);
+    bool named, opts, json, deletes; /* what it takes */
+} commands[] = {
+    { "ls", ctl_ls, .json = true },
+    { "show", ctl_show, .named = true, .json = true },
+    { "create", ctl_create, .named = true, .opts = true },
+    { "rm", ctl_rm, .named = true, .deletes = true },
+    { "path", ctl_path, .named = true, .json = true },
+    { "status", ctl_status, .json = true },
+};
+
+static int usage(const char *command, const char *what, const char *which)
+{
+    (void)fprintf(stderr, "rbdvol %s: %s%s%s%s; 'rbdvol help %s' tells more\n", command, what, which ? " '" : "",
+                  which ? which : "", which ? "'" : "", command);
+    return EXIT_USAGE;
+}
+
+static int add_opt(struct call *c, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    auto_free char *key = equals ? strndup(text, (size_t)(equals - text)) : NULL;
+    if (!key || !*key)
+        return usage(c->command, "options are written -o KEY=VALUE, not", text);
+    if (!c->opts)
+        c->opts = json_object();
+    if (json_object_get(c->opts, key))
+        return usage(c->command, "this option is given twice:", key);
+    if (json_object_set_new(c->opts, key, json_string(equals + 1)) < 0)
+        return usage(c->command, "not UTF-8:", text);
+    return 0;
+}
+
+static int set_socket(struct call *c, const char *name, const char *path)
+{
+    if (name && !text_is_name(name))
+        return usage(c->command, "not the name of an instance:", name);
+    int n = path ? snprintf(c->socket, sizeof c->socket, "%s", path)
+                 : snprintf(c->socket, sizeof c->socket, "/run/docker/plugins/%s.sock", name ? name : "rbd");
+    return n < (int)sizeof c->socket ? 0 : usage(c->command, "the path of the socket is too long", NULL);
+}
+
+enum { OPT_SOCKET = 256, OPT_NAME, OPT_JSON, OPT_DELETE };
+
+static int parse(struct call *c, const struct command_row *row, int argc, char **argv)
+{
+    static const struct option flags[] = { { "socket", required_argument, NULL, OPT_SOCKET },
+                                           { "name", required_argument, NULL, OPT_NAME },
+                                           { "json", no_argument, NULL, OPT_JSON },
+                                           { "delete", no_argument, NULL, OPT_DELETE },
+                                           { "opt", required_argument, NULL, 'o' },
+                                           { NULL, 0, NULL, 0 } };
+    const char *socket = NULL, *name = NULL;
+    int flag, rc;
+    opterr = 0;
+    while ((flag = getopt_long(argc, argv, ":o:", flags, NULL)) != -1) {
+        if (flag == OPT_SOCKET)
+            socket = optarg;
+        else if (flag == OPT_NAME)
+            name = optarg;
+        else if (flag == OPT_JSON && row->json)
+            c->json = true;
+        else if (flag == OPT_DELETE && row->deletes)
+            c->forever = true;
+        else if (flag == ':')
+            return usage(c->command, "this needs a value:", argv[optind - 1]);
+        else if (flag != 'o' || !row->opts)
+            return usage(c->command, "there is no option", argv[optind - 1]);
+        else if ((rc = add_opt(c, optarg)) != 0)
+            return rc;
+    }
+    if (row->named && optind == argc)
+        return usage(c->command, "it needs the name of a volume", NULL);
+    if (row->named)
+        c->name = argv[optind++];
+    if (optind < argc)
+        return usage(c->command, "one argument too many:", argv[optind]);
+    return set_socket(c, name, socket);
+}
+
+int ctl_main(int argc, char **argv)
+{
+    const char *command = argv[0];
+    if (help_is_later(command)) {
+        (void)fprintf(stderr, "rbdvol %s: not in this version yet\n", command);
+        return EXIT_FAILED;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i].name, command) != 0)
+            continue;
+        struct call c = { .command = command };
+        int rc = parse(&c, &commands[i], argc, argv);
+        if (rc == 0)
+            rc = commands[i].run(&c);
+        json_decref(c.opts);
+        if (rc == 0 && (fflush(stdout) != 0 || ferror(stdout))) {
+            (void)fprintf(stderr, "rbdvol %s: cannot write the output: %s\n", command, error_text(errno));
+            rc = EXIT_FAILED;
+        }
+        return rc;
+    }
+    (void)fprintf(stderr, "rbdvol: there is no command '%s'; 'rbdvol help' lists them\n", command);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "mapper/heartbeat.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#define BEAT_MS 5000
+
+/* The image's header has changed. Called from within librbd: it must not ask anything here. */
+static void on_update(void *arg)
+{
+    struct heartbeat *h = arg;
+    LOCK_SCOPE(&h->lock);
+    h->resized = true;
+    pthread_cond_signal(&h->changed);
+}
+
+/* Waits for the next beat, or for a change. False: stop. */
+static bool wait_beat(struct heartbeat *h, bool *resized)
+{
+    struct timespec until = clock_spec(clock_in_ms(BEAT_MS));
+    LOCK_SCOPE(&h->lock);
+    while (!h->stop && !h->resized)
+        if (pthread_cond_timedwait(&h->changed, &h->lock, &until) != 0)
+            break;
+    *resized = h->resized;
+    h->resized = false;
+    return !h->stop;
+}
+
+static void *beat(void *arg)
+{
+    struct heartbeat *h = arg;
+    bool resized;
+    while (wait_beat(h, &resized)) {
+        if (resized)
+            image_check_size(h->image);
+        if (!h->image->opts->ro)
+            image_check_owner(h->image);
+        buffers_trim(h->buffers);
+    }
+    return NULL;
+}
+
+int heartbeat_start(struct heartbeat *h, struct image *im, struct buffers *buffers, struct error *err)
+{
+    *h = (struct heartbeat){ .image = im, .buffers = buffers };
+    pthread_mutex_init(&h->lock, NULL);
+    clock_cond_init(&h->changed);
+    /* Without the watch a grown image shows its new size at the next mapping: no reason to fail. */
+    h->watching = rbd_update_watch(im->rbd, &h->watch, on_update, h) == 0;
+    int rc = -pthread_create(&h->thread, NULL, beat, h);
+    return rc < 0 ? error_set(err, rc, "cannot start a thread: %s", error_text(rc)) : 0;
+}
+
+void heartbeat_stop(struct heartbeat *h)
+{
+    {
+        LOCK_SCOPE(&h->lock);
+        h->stop = true;
+        pthread_cond_signal(&h->changed);
+    }
+    (void)pthread_join(h->thread, NULL);
+    if (h->watching)
+        (void)rbd_update_unwatch(h->image->rbd, h->watch);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* The thread that asks the cluster every few seconds: an idle mapping would not notice that it was fenced. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "mapper/buffers.h"
+#include "mapper/image.h"
+
+struct heartbeat {
+    struct image *image;
+    struct buffers *buffers;
+    pthread_t thread;
+    uint64_t watch;
+    bool watching;
+    pthread_mutex_t lock; /* guards the two below */
+    pthread_cond_t changed;
+    bool stop, resized;
+};
+
+int heartbeat_start(struct heartbeat *h, struct image *im, struct buffers *buffers, struct error *err);
+
+/* Returns when the thread is out of the image; waits for the cluster if it must. */
+void heartbeat_stop(struct heartbeat *h);

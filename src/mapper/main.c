@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* rbdvol-mapper: one RBD image as one regular file. Started by the daemon, which mounted the file already and hands over
+ * /dev/fuse and a listening socket; outlives the daemon for as long as the file is open. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "mapper/buffers.h"
+#include "mapper/control.h"
+#include "mapper/heartbeat.h"
+#include "mapper/image.h"
+#include "mapper/serve.h"
+#include "mapper/setup.h"
+#include "mapper/state.h"
+
+#define FUSE_FD    3
+#define CONTROL_FD 4
+
+#define CONNECT_MS_MAX 3600000
+
+struct arguments {
+    struct image_options image;
+    const char *instance; /* for whoever looks at our argv */
+    const char *mapping;
+};
+
+static int number(const char *text, int64_t *ret)
+{
+    uint32_t n;
+    int rc = text_parse_u32(text, CONNECT_MS_MAX, &n);
+    if (rc == 0)
+        *ret = n;
+    return rc;
+}
+
+static int arguments_parse(struct arguments *a, int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "instance", required_argument, NULL, 'i' }, { "mapping", required_argument, NULL, 'm' },
+        { "pool", required_argument, NULL, 'p' },     { "namespace", required_argument, NULL, 'n' },
+        { "image", required_argument, NULL, 'I' },    { "image-id", required_argument, NULL, 'd' },
+        { "conf", required_argument, NULL, 'c' },     { "cluster", required_argument, NULL, 'C' },
+        { "user", required_argument, NULL, 'u' },     { "connect-ms", required_argument, NULL, 'M' },
+        { "ro", no_argument, NULL, 'r' },             { NULL, 0, NULL, 0 },
+    };
+    *a = (struct arguments){ .image = { .ns = "", .connection = { .timeout_ms = 15000 } } };
+    const char **const texts[] = {
+        ['i'] = &a->instance,   ['m'] = &a->mapping,  ['p'] = &a->image.pool,
+        ['n'] = &a->image.ns,   ['I'] = &a->image.name, ['d'] = &a->image.id,
+        ['c'] = &a->image.connection.conf, ['C'] = &a->image.connection.cluster, ['u'] = &a->image.connection.user,
+    };
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (o == 'r')
+            a->image.ro = true;
+        else if (o == 'M' && number(optarg, &a->image.connection.timeout_ms) == 0)
+            continue;
+        else if (o > 0 && (size_t)o < sizeof texts / sizeof *texts && texts[o])
+            *texts[o] = optarg;
+        else
+            return -EINVAL;
+    }
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i] && !*texts[i])
+            return -EINVAL;
+    return optind == argc ? 0 : -EINVAL;
+}
+
+static int start(const struct arguments *a, rados_t rados, struct image *im, struct state *state, struct error *err)
+{
+    if (!rados) /* the preparing failed, and err says why */
+        return err->code;
+    return image_start(im, &a->image, rados, state, err);
+}
+
+/* Everything that needs a privilege, before the first thread. The error is told to whoever asks on the control socket. */
+static rados_t prepare(const struct arguments *a, struct error *err)
+{
+    rados_t rados = NULL;
+    struct error drop;
+    if (connection_prepare(&a->image.connection, CONNECTION_DATA, &rados, err) < 0)
+        rados = NULL;
+    else if (setup_keyring(rados, err) < 0) {
+        rados_shutdown(rados);
+        rados = NULL;
+    }
+    if (setup_drop(&drop) < 0 && rados) {
+        *err = drop;
+        rados_shutdown(rados);
+        rados = NULL;
+    }
+    return rados;
+}
+
+int main(int argc, char **argv)
+{
+    static struct arguments args;
+    static struct state state;
+    static struct image image;
+    static struct buffers buffers;
+    static struct heartbeat heartbeat;
+    static char warning[256];
+    struct error err = { 0 };
+    if (arguments_parse(&args, argc, argv) < 0) {
+        (void)fputs("rbdvol-mapper is started by rbdvol, and is of no use by itself\n", stderr);
+        return 2;
+    }
+    setup_process(warning, sizeof warning);
+    if (state_init(&state, &err) < 0)
+        return 1;
+    buffers_init(&buffers);
+    rados_t rados = prepare(&args, &err);
+    static struct control control;
+    control = (struct control){ .listen = CONTROL_FD, .mapping = args.mapping, .warning = warning, .opts = &args.image,
+                                .image = &image, .state = &state, .heartbeat = &heartbeat };
+    struct error no_control;
+    if (control_start(&control, &no_control) < 0)
+        return 1;
+    int rc = start(&args, rados, &image, &state, &err);
+    if (rc == 0 && (rc = heartbeat_start(&heartbeat, &image, &buffers, &err)) < 0)
+        image_cancel(&image);
+    if (rc < 0) {
+        state_failed(&state, &err);
+    } else {
+        state_ready(&state);
+        serve_run(&(struct serve){
+            .fuse = FUSE_FD, .ro = args.image.ro, .image = &image, .state = &state, .buffers = &buffers });
+    }
+    /* The control thread ends the process. */
+    for (;;)
+        (void)pause();
+}

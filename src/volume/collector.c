@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/collector.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "ceph/imageadmin.h"
+#include "ceph/imagefill.h"
+#include "volume/lookup.h"
+#include "volume/making.h"
+
+#define OLD_S 3600 /* a Create that is still at it is younger */
+
+/* Temporary names found in one pool. */
+struct found {
+    char (*names)[NAME_PART_MAX + 1];
+    size_t n;
+};
+
+static void note(void *arg, const char *name, const char *id)
+{
+    struct found *f = arg;
+    if (strncmp(name, IMAGE_TEMP_NEW, strlen(IMAGE_TEMP_NEW)) != 0 || strlen(name) > NAME_PART_MAX || id[0] == '\0')
+        return;
+    f->names = reallocarray(f->names, f->n + 1, sizeof *f->names);
+    if (!f->names)
+        abort();
+    (void)snprintf(f->names[f->n++], sizeof *f->names, "%s", name);
+}
+
+/* Old, and with nobody at work on it? Locks it for the time of the decision. 1: yes, *lock is held. */
+static int is_abandoned(const struct place *p, const char *name, const char *id, struct making *mark,
+                        struct imagefill **lock, struct error *err)
+{
+    auto_header struct image_header h = { 0 };
+    struct lock_holder holder;
+    bool managed;
+    int rc = image_read_header(p, id, &h, err);
+    if (rc < 0)
+        return rc;
+    *mark = (struct making){ .since = h.created };
+    if (h.making && making_decode(h.making, mark) < 0)
+        return 0;
+    if (mark->since == 0 || time(NULL) - mark->since < OLD_S)
+        return 0;
+    /* Look first: an acquire would steal from an owner in automatic mode. */
+    rc = imagelock_image_holder(p, id, &holder, &managed, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    rc = imagefill_open(p, name, lock, err);
+    return rc == -EBUSY ? 0 : rc < 0 ? rc : 1;
+}
+
+static int collect(struct volumes *e, const struct place *p, const char *name, struct error *err)
+{
+    char id[IMAGE_ID_LEN + 1], final_id[IMAGE_ID_LEN + 1];
+    struct making mark;
+    struct imagefill *lock = NULL;
+    int rc = image_find(p, name, id, err);
+    if (rc == 0)
+        rc = is_abandoned(p, name, id, &mark, &lock, err);
+    if (rc <= 0)
+        return rc;
+    rc = mark.final[0] ? image_id_object(p, mark.final, final_id, err) : -ENOENT;
+    bool renamed = rc == 0 && strcmp(final_id, id) == 0;
+    if (renamed)
+        rc = image_finish_rename(p, name, mark.final, id, err);
+    imagefill_close(lock); /* trash_move wants the image closed */
+    if (renamed || (rc < 0 && rc != -ENOENT))
+        return rc;
+    log_notice("moving an image that was never finished to the trash image=%s id=%s", name, id);
+    return image_trash(p, name, id, e->host.host, (uint64_t)e->settings->trash_keep_ms / 1000, err);
+}
+
+static void collect_pool(struct volumes *e, const char *pool)
+{
+    struct error err;
+    struct found found = { 0 };
+    struct image_name where = { 0 };
+    auto_place struct place p = PLACE_NONE;
+    (void)snprintf(where.pool, sizeof where.pool, "%s", pool);
+    (void)snprintf(where.ns, sizeof where.ns, "%s", e->settings->ns);
+    int rc = engine_place(e, &where, &p, &err);
+    if (rc == 0)
+        rc = image_list(&p, note, &found, &err);
+    for (size_t i = 0; rc == 0 && i < found.n; i++) {
+        struct error one;
+        if (collect(e, &p, found.names[i], &one) < 0)
+            log_warning("cannot clear away image=%s: %s", found.names[i], one.msg);
+    }
+    free(found.names);
+    if (rc == 0)
+        rc = image_purge_own(&p, NULL, &err);
+    if (rc < 0)
+        log_warning("the collector could not do its round in pool '%s': %s", pool, err.msg);
+}
+
+void collector_run(struct volumes *e)
+{
+    for (unsigned i = 0; i < e->settings->npools; i++)
+        collect_pool(e, e->settings->pools[i]);
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/content.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "ceph/imageadmin.h"
+#include "host/fs.h"
+
+#define PROBE_MS  30000
+#define FORMAT_MS 3600000
+
+int content_save_spec(const struct volume *v, const struct place *p, struct error *err)
+{
+    auto_free char *text = spec_encode(&v->spec);
+    return image_set_meta(p, v->image_id, SPEC_KEY, text, err);
+}
+
+static const char *probe_file(const struct volume *v)
+{
+    return v->mapping.file[0] ? v->mapping.file : v->mapping.device;
+}
+
+/* Takes over the file system that somebody else made: nothing of it is changed. */
+static int adopt(struct volumes *e, struct volume *v, const struct place *p, const char *type, struct error *err)
+{
+    struct spec *s = &v->spec;
+    const struct fs *fs = fs_find(type);
+    (void)snprintf(s->fstype, sizeof s->fstype, "%s", type);
+    s->mkfs_options[0] = '\0';
+    s->fresh = s->formatting = false;
+    if (fs_check_mount_options(fs, s->mount_options, err) < 0) {
+        /* The host's words are for the host's own kind of file system. */
+        (void)snprintf(s->mount_options, sizeof s->mount_options, "noatime+nodev+nosuid");
+    }
+    (void)e;
+    int rc = content_save_spec(v, p, err);
+    if (rc == 0)
+        log_notice("adopted an image made by others pool=%s image=%s fstype=%s", v->name.pool, v->name.image, type);
+    return rc;
+}
+
+/* Formats an image on which nothing was found. The spec says `formatting` first, so that a later Mount knows half a file system
+ * for our own. */
+static int format(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
+{
+    struct spec *s = &v->spec;
+    if (!s->formatting) {
+        if (!e->settings->create)
+            return error_set(err, -EINVAL, "the image is empty, and this host does not format images (create = no)");
+        int rc = image_check_blank(p, v->image_id, err);
+        if (rc == -ENOTEMPTY)
+            return error_prefix(err, "no file system was found on the image, but it is not blank, so it is not formatted");
+        if (rc < 0)
+            return rc;
+        rc = fs_check_size(fs_find(s->fstype), v->facts.size, err);
+        if (rc < 0)
+            return rc;
+        s->formatting = true;
+        rc = content_save_spec(v, p, err);
+        if (rc < 0)
+            return rc;
+    }
+    volume_says(v, "formatting");
+    int rc = device_format(v->device, probe_file(v), s->fstype, s->mkfs_options, e->settings->scratch_dir,
+                           clock_in_ms(FORMAT_MS), err);
+    if (rc < 0)
+        return rc;
+    s->formatting = false;
+    s->fresh = true;
+    v->has_spec = true;
+    rc = content_save_spec(v, p, err);
+    if (rc == 0)
+        log_notice("formatted a blank image pool=%s image=%s fstype=%s", v->name.pool, v->name.image, s->fstype);
+    return rc;
+}
+
+static int refuse(const struct volume *v, const struct device_probe *found, struct error *err)
+{
+    if (found->found == PROBE_AMBIGUOUS)
+        return error_set(err, -EINVAL, "the image carries the signatures of more than one kind of content; nothing was done "
+                                       "to it");
+    if (found->found == PROBE_OTHER)
+        return error_set(err, -EINVAL, "the image holds %s, which is no file system that rbdvol mounts (%s); nothing was "
+                                       "done to it",
+                         found->type, fs_names());
+    return error_set(err, -EUCLEAN, "the volume was made with %s, but no file system is found on it; nothing was done to it",
+                     v->spec.fstype);
+}
+
+int content_prepare(struct volumes *e, struct volume *v, const struct place *p, uint32_t *block_size,
+                    struct error *err)
+{
+    struct device_probe found;
+    int rc = device_probe(v->device, probe_file(v), clock_in_ms(PROBE_MS), &found, err);
+    if (rc < 0)
+        return rc;
+    if (found.found == PROBE_EMPTY && (v->spec.formatting || !v->has_spec)) {
+        rc = format(e, v, p, err);
+        if (rc == 0)
+            rc = device_probe(v->device, probe_file(v), clock_in_ms(PROBE_MS), &found, err);
+        if (rc < 0)
+            return rc;
+    } else if (found.found == PROBE_FS && (!v->has_spec || v->spec.formatting)) {
+        /* formatting and a whole file system: the spec's last write is what is missing, or the superblock, written last, was
+         * the last thing done */
+        bool own = v->has_spec && strcmp(found.type, v->spec.fstype) == 0;
+        if (own) {
+            v->spec.formatting = false;
+            v->spec.fresh = true;
+            rc = content_save_spec(v, p, err);
+        } else {
+            rc = adopt(e, v, p, found.type, err);
+        }
+        if (rc < 0)
+            return rc;
+        v->has_spec = true;
+    }
+    if (found.found != PROBE_FS)
+        return refuse(v, &found, err);
+    if (strcmp(found.type, v->spec.fstype) != 0)
+        return error_set(err, -EINVAL, "the volume was made with %s, but %s is on it now; nothing was done to it",
+                         v->spec.fstype, found.type);
+    *block_size = found.block_size;
+    LOCK_SCOPE(&v->lock);
+    (void)snprintf(v->facts.fstype, sizeof v->facts.fstype, "%s", v->spec.fstype);
+    (void)snprintf(v->facts.mount_options, sizeof v->facts.mount_options, "%s", v->spec.mount_options);
+    return 0;
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/createopts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "host/fs.h"
+
+#define MIB            (1ULL << 20)
+#define BARE_SIZE_MIN  1024 /* a bare size below it was surely meant in GiB */
+#define OBJECT_MIN     4096ULL
+#define OBJECT_MAX     (32 * MIB)
+
+struct parse {
+    const struct settings *settings;
+    struct createopts *to;
+};
+
+typedef int parse_fn(struct parse *p, const char *value, struct error *err);
+
+static int bad(struct error *err, const char *option, const char *value, const char *rule)
+{
+    return error_set(err, -EINVAL, "option %s: '%.80s' %s", option, value, rule);
+}
+
+static int parse_size(struct parse *p, const char *value, struct error *err)
+{
+    uint64_t unit = p->settings->size_unit, n;
+    if (text_parse_size(value, unit ? unit : MIB, &n) < 0)
+        return bad(err, "size", value, "is not a size: write a whole number with K, M, G or T, such as 20G");
+    if (!unit && value[strspn(value, "0123456789")] == '\0' && n < BARE_SIZE_MIN * MIB)
+        return error_set(err, -EINVAL, "option size: a bare '%s' could mean MiB or GiB: write %sM or %sG", value, value,
+                         value);
+    p->to->layout.size = n;
+    p->to->given |= GIVEN_SIZE;
+    return 0;
+}
+
+static int parse_place(struct parse *p, const char *option, const char *value, char *to, bool in_name,
+                       struct error *err)
+{
+    if (!text_is_name(value))
+        return bad(err, option, value,
+                   "is not a name: letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 128");
+    if (in_name && strcmp(to, value) != 0)
+        return error_set(err, -EINVAL, "option %s: '%s' contradicts the volume's name, which says '%s'", option, value,
+                         to);
+    memcpy(to, value, strlen(value) + 1);
+    (void)p;
+    return 0;
+}
+
+static int parse_pool(struct parse *p, const char *value, struct error *err)
+{
+    char *pool = p->to->name.image.pool;
+    return parse_place(p, "pool", value, pool, pool[0] != '\0', err);
+}
+
+static int parse_namespace(struct parse *p, const char *value, struct error *err)
+{
+    char *ns = p->to->name.image.ns;
+    /* Given in the name when it is not what every name gets. */
+    return parse_place(p, "namespace", value, ns, strcmp(ns, p->settings->ns) != 0, err);
+}
+
+static int parse_fstype(struct parse *p, const char *value, struct error *err)
+{
+    if (!fs_find(value))
+        return error_set(err, -EINVAL, "option fstype: '%.40s' is not one of %s", value, fs_names());
+    (void)snprintf(p->to->spec.fstype, sizeof p->to->spec.fstype, "%s", value);
+    p->to->given |= GIVEN_FSTYPE;
+    return 0;
+}
+
+static int parse_mkfs(struct parse *p, const char *value, struct error *err)
+{
+    if (strlen(value) > SPEC_OPTIONS_MAX)
+        return bad(err, "mkfs-options", value, "is too long");
+    (void)snprintf(p->to->spec.mkfs_options, sizeof p->to->spec.mkfs_options, "%s", value);
+    p->to->given |= GIVEN_MKFS;
+    return 0;
+}
+
+/* Added to the host's own, which keep nodev and nosuid unless the words dev and suid are given. */
+static int parse_mount(struct parse *p, const char *value, struct error *err)
+{
+    struct spec host;
+    spec_default(p->settings, &host);
+    int n = snprintf(p->to->spec.mount_options, sizeof p->to->spec.mount_options, "%s%s%s", host.mount_options,
+                     host.mount_options[0] && value[0] ? "+" : "", value);
+    if (n > SPEC_OPTIONS_MAX)
+        return bad(err, "mount-options", value, "is too long");
+    p->to->given |= GIVEN_MOUNT;
+    return 0;
+}
+
+static int parse_id(const char *option, const char *value, uint32_t *to, struct error *err)
+{
+    if (text_parse_u32(value, UINT32_MAX - 1, to) < 0)
+        return bad(err, option, value, "is not a number from 0 to 4294967294");
+    return 0;
+}
+
+static int parse_uid(struct parse *p, const char *value, struct error *err)
+{
+    p->to->given |= GIVEN_UID;
+    return parse_id("uid", value, &p->to->spec.uid, err);
+}
+
+static int parse_gid(struct parse *p, const char *value, struct error *err)
+{
+    p->to->given |= GIVEN_GID;
+    return parse_id("gid", value, &p->to->spec.gid, err);
+}
+
+static int parse_mode(struct parse *p, const char *value, struct error *err)
+{
+    if (text_parse_mode(value, &p->to->spec.mode) < 0)
+        return bad(err, "mode", value, "is not an octal mode from 0 to 7777");
+    p->to->given |= GIVEN_MODE;
+    return 0;
+}
+
+static int parse_sharing(struct parse *p, const char *value, struct error *err)
+{
+    if (strcmp(value, "exclusive") != 0 && strcmp(value, "host") != 0)
+        return bad(err, "sharing", value, "is neither exclusive nor host");
+    p->to->spec.sharing = strcmp(value, "host") == 0 ? SHARING_HOST : SHARING_EXCLUSIVE;
+    p->to->given |= GIVEN_SHARING;
+    return 0;
+}
+
+static int parse_object_size(struct parse *p, const char *value, struct error *err)
+{
+    uint64_t n;
+    if (text_parse_size(value, 0, &n) < 0 || (n & (n - 1)) || n < OBJECT_MIN || n > OBJECT_MAX)
+        return bad(err, "object-size", value, "is not a power of two from 4K to 32M, such as 4M");
+    p->to->layout.order = (unsigned)__builtin_ctzll(n);
+    p->to->given |= GIVEN_OBJECT_SIZE;
+    return 0;
+}
+
+/* docker-volume-rbd's spelling: the base-2 logarithm. */
+static int parse_order(struct parse *p, const char *value, struct error *err)
+{
+    uint32_t order;
+    if (text_parse_u32(value, 25, &order) < 0 || order < 12)
+        return bad(err, "order", value, "is not a number from 12 (4K objects) to 25 (32M)");
+    p->to->layout.order = order;
+    p->to->given |= GIVEN_OBJECT_SIZE;
+    return 0;
+}
+
+static int parse_features(struct parse *p, const char *value, struct error *err)
+{
+    p->to->given |= GIVEN_FEATURES;
+    int rc = image_parse_features(value, &p->to->layout.features, err);
+    return rc < 0 ? error_prefix(err, "option features") : 0;
+}
+
+static int parse_data_pool(struct parse *p, const char *value, struct error *err)
+{
+    p->to->given |= GIVEN_DATA_POOL;
+    return parse_place(p, "data-pool", value, p->to->data_pool, false, err);
+}
+
+static const struct {
+    const char *name;
+    parse_fn *parse; /* NULL: not in this version yet */
+    const char *alias_of;
+} options[] = {
+    { "size", parse_size, NULL },
+    { "pool", parse_pool, NULL },
+    { "namespace", parse_namespace, NULL },
+    { "fstype", parse_fstype, NULL },
+    { "mkfs-options", parse_mkfs, NULL },
+    { "mount-options", parse_mount, NULL },
+    { "uid", parse_uid, NULL },
+    { "gid", parse_gid, NULL },
+    { "mode", parse_mode, NULL },
+    { "sharing", parse_sharing, NULL },
+    { "object-size", parse_object_size, NULL },
+    { "data-pool", parse_data_pool, NULL },
+    { "features", parse_features, NULL },
+    { "ro", NULL, NULL },
+    { "from", NULL, NULL },
+    { "encrypt", NULL, NULL },
+    { "qos-iops", NULL, NULL },
+    { "qos-bps", NULL, NULL },
+    { "remove", NULL, NULL },
+    { "mapper", NULL, NULL },
+    /* REX-Ray's and the other RBD plugins' spellings */
+    { "newfstype", parse_fstype, "fstype" },
+    { "mkfsOptions", parse_mkfs, "mkfs-options" },
+    { "mountOptions", parse_mount, "mount-options" },
+    { "order", parse_order, "object-size" },
+};
+#define NOPTIONS (sizeof options / sizeof *options)
+
+static int refuse_unknown(const char *key, struct error *err)
+{
+    char names[300] = "";
+    size_t at = 0;
+    for (size_t i = 0; i < NOPTIONS; i++)
+        if (!options[i].alias_of && options[i].parse)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", options[i].name);
+    return error_set(err, -EINVAL, "option '%.60s' is not known; known options: %s", key, names);
+}
+
+static int parse_one(struct parse *p, const char *key, const json_t *value, struct error *err)
+{
+    size_t i = 0;
+    const char *text = json_string_value(value);
+    while (i < NOPTIONS && strcmp(options[i].name, key) != 0)
+        i++;
+    if (i == NOPTIONS)
+        return refuse_unknown(key, err);
+    if (!text || json_string_length(value) != strlen(text))
+        return error_set(err, -EINVAL, "option %s: its value must be a text", key);
+    if (!options[i].parse)
+        return error_set(err, -EINVAL, "option %s: not yet in this version of rbdvol", key);
+    return options[i].parse(p, text, err);
+}
+
+/* What can only be checked once all options are known. */
+static int check_together(const struct settings *settings, struct createopts *o, struct error *err)
+{
+    const struct fs *fs = fs_find(o->spec.fstype);
+    if (o->name.size && (o->given & GIVEN_SIZE) && o->name.size != o->layout.size)
+        return error_set(err, -EINVAL, "option size: contradicts the size behind '@' in the volume's name");
+    if (o->name.size) {
+        o->layout.size = o->name.size;
+        o->given |= GIVEN_SIZE;
+    }
+    if (settings->max_size && o->layout.size > settings->max_size) {
+        char asked[32], max[32];
+        return error_set(err, -EINVAL, "size: %s is more than max-size %s of this host", text_size(o->layout.size, asked),
+                         text_size(settings->max_size, max));
+    }
+    int rc = fs_check_mkfs_options(fs, o->spec.mkfs_options, err);
+    if (rc < 0 && !(o->given & GIVEN_MKFS)) { /* the host's are for the host's own file system */
+        o->spec.mkfs_options[0] = '\0';
+        rc = 0;
+    }
+    if (rc < 0)
+        return error_prefix(err, "option mkfs-options");
+    rc = fs_check_mount_options(fs, o->spec.mount_options, err);
+    if (rc < 0)
+        return error_prefix(err, "option mount-options");
+    rc = fs_check_size(fs, o->layout.size, err);
+    return rc < 0 ? error_prefix(err, "size") : 0;
+}
+
+int createopts_parse(const struct settings *settings, const struct volume_name *name, const json_t *opts,
+                     struct createopts *ret, struct error *err)
+{
+    struct parse p = { settings, ret };
+    const char *key;
+    json_t *value;
+    *ret = (struct createopts){ .name = *name };
+    ret->layout = (struct image_layout){ .size = settings->size, .features = IMAGE_FEATURES_DEFAULT };
+    spec_default(settings, &ret->spec);
+    ret->spec.fresh = true;
+    if (opts && !json_is_null(opts) && !json_is_object(opts))
+        return error_set(err, -EINVAL, "field Opts: must be an object of texts");
+    json_object_foreach((json_t *)(uintptr_t)opts, key, value)
+    {
+        int rc = parse_one(&p, key, value, err);
+        if (rc < 0)
+            return rc;
+    }
+    ret->layout.data_pool = ret->data_pool;
+    return check_together(settings, ret, err);
+}
+
+static int contradiction(struct error *err, const char *what, const char *asked, const char *have)
+{
+    return error_set(err, -EEXIST,
+                     "it exists already with %s %s, and %s was asked for; use it without this option, or remove it first",
+                     what, have, asked);
+}
+
+static int match_number(const struct createopts *asked, unsigned flag, const char *what, const char *format,
+                        uint32_t want, uint32_t have, struct error *err)
+{
+    char a[16], b[16];
+    if (!(asked->given & flag) || want == have)
+        return 0;
+    if (strcmp(format, "octal") == 0) {
+        (void)snprintf(a, sizeof a, "%04o", want);
+        (void)snprintf(b, sizeof b, "%04o", have);
+    } else {
+        (void)snprintf(a, sizeof a, "%u", want);
+        (void)snprintf(b, sizeof b, "%u", have);
+    }
+    return contradiction(err, what, a, b);
+}
+
+static int match_spec(const struct createopts *asked, const struct spec *spec, struct error *err)
+{
+    static const char *const words[] = { "exclusive", "host" };
+    if ((asked->given & GIVEN_FSTYPE) && strcmp(asked->spec.fstype, spec->fstype) != 0)
+        return contradiction(err, "fstype", asked->spec.fstype, spec->fstype);
+    if ((asked->given & GIVEN_MKFS) && strcmp(asked->spec.mkfs_options, spec->mkfs_options) != 0)
+        return contradiction(err, "mkfs-options", asked->spec.mkfs_options, spec->mkfs_options);
+    if ((asked->given & GIVEN_MOUNT) && strcmp(asked->spec.mount_options, spec->mount_options) != 0)
+        return contradiction(err, "mount-options", asked->spec.mount_options, spec->mount_options);
+    if ((asked->given & GIVEN_SHARING) && asked->spec.sharing != spec->sharing)
+        return contradiction(err, "sharing", words[asked->spec.sharing], words[spec->sharing]);
+    int rc = match_number(asked, GIVEN_UID, "uid", "decimal", asked->spec.uid, spec->uid, err);
+    if (rc == 0)
+        rc = match_number(asked, GIVEN_GID, "gid", "decimal", asked->spec.gid, spec->gid, err);
+    if (rc == 0)
+        rc = match_number(asked, GIVEN_MODE, "mode", "octal", asked->spec.mode, spec->mode, err);
+    return rc;
+}
+
+int createopts_match(const struct createopts *asked, const struct image_header *image, const struct spec *spec,
+                     struct error *err)
+{
+    char a[128], b[128];
+    const uint64_t known = IMAGE_FEATURES_DEFAULT;
+    if ((asked->given & GIVEN_SIZE) && asked->layout.size > image->size)
+        return contradiction(err, "size", text_size(asked->layout.size, a), text_size(image->size, b));
+    if ((asked->given & GIVEN_OBJECT_SIZE) && asked->layout.order != image->order)
+        return contradiction(err, "object-size", text_size(1ULL << asked->layout.order, a),
+                             text_size(1ULL << image->order, b));
+    if ((asked->given & GIVEN_FEATURES) && asked->layout.features != (image->features & known))
+        return contradiction(err, "features", image_feature_names(asked->layout.features, a, sizeof a),
+                             image_feature_names(image->features, b, sizeof b));
+    return spec ? match_spec(asked, spec, err) : 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The -o options of Create: read, checked against the rules and the host's settings. */
+#pragma once
+
+#include <jansson.h>
+
+#include "ceph/imageadmin.h"
+#include "volume/name.h"
+#include "volume/spec.h"
+
+/* Which options were given: those are compared with an image that exists already. */
+enum createopts_given {
+    GIVEN_SIZE = 1 << 0,
+    GIVEN_FSTYPE = 1 << 1,
+    GIVEN_MKFS = 1 << 2,
+    GIVEN_MOUNT = 1 << 3,
+    GIVEN_UID = 1 << 4,
+    GIVEN_GID = 1 << 5,
+    GIVEN_MODE = 1 << 6,
+    GIVEN_SHARING = 1 << 7,
+    GIVEN_OBJECT_SIZE = 1 << 8,
+    GIVEN_FEATURES = 1 << 9,
+    GIVEN_DATA_POOL = 1 << 10,
+};
+
+struct createopts {
+    struct volume_name name; /* with the pool and namespace options applied */
+    unsigned given;
+    struct image_layout layout; /* data_pool points into data_pool below */
+    struct spec spec;           /* fresh is set */
+    char data_pool[NAME_PART_MAX + 1];
+};
+
+/* opts may be NULL, null or {}: no options. -EINVAL names the option and the rule; options of a later version are refused with
+ * "not yet". On success spec is to be freed with spec_done. */
+int createopts_parse(const struct settings *settings, const struct volume_name *name, const json_t *opts,
+                     struct createopts *ret, struct error *err);
+
+/* Would these options make what is there already? An image of at least the size asked for, and the same in all that was given.
+ * spec may be NULL: the image is not one of ours, so only its size and layout can be compared. -EEXIST: names the
+ * contradiction and the way out. */
+int createopts_match(const struct createopts *asked, const struct image_header *image, const struct spec *spec,
+                     struct error *err);

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/drive.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "volume/ladder.h"
+#include "volume/statefile.h"
+
+#define RETRY_MIN_MS 500
+#define RETRY_MAX_MS 30000
+
+bool drive_settled(const struct volume *v)
+{
+    return v->rung == (v->holders.n > 0 ? RUNG_MOUNTED : RUNG_DETACHED);
+}
+
+/* A climb failed: nobody holds the volume who has not been told so. With the lock held. */
+static void climb_failed(struct volumes *e, struct volume *v, const struct error *err)
+{
+    v->failures++;
+    v->failure = *err;
+    holders_retract_all(&v->holders);
+    statefile_save(e, v);
+    pthread_cond_broadcast(&v->changed);
+}
+
+/* With the lock held. */
+static void try_later(struct volume *v, const struct error *err)
+{
+    int64_t wait = RETRY_MIN_MS;
+    for (unsigned i = 0; i < v->retries && wait < RETRY_MAX_MS; i++)
+        wait *= 2;
+    v->retries++;
+    v->retry_at = clock_in_ms(wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS);
+    v->trouble = *err;
+}
+
+struct run {
+    struct volumes *engine;
+    struct volume *volume;
+};
+
+/* One step in the direction that the holders want. false: there is nothing (more) to do now. The lock is held at entry and
+ * at exit, not between. */
+static bool step(struct volumes *e, struct volume *v)
+{
+    struct error err = { 0 };
+    if (drive_settled(v)) {
+        v->retry_at = 0;
+        v->retries = 0;
+        v->trouble.code = 0;
+        return false;
+    }
+    bool up = v->holders.n > 0;
+    pthread_mutex_unlock(&v->lock);
+    int rc = up ? ladder_up(e, v, &err) : ladder_down(e, v, &err);
+    if (rc < 0)
+        log_warning("%s", err.msg);
+    pthread_mutex_lock(&v->lock);
+    if (rc == 0)
+        return true;
+    if (up) {
+        climb_failed(e, v, &err);
+        if (v->holders.n == 0)
+            return true; /* descend to where it came from */
+    }
+    try_later(v, &err);
+    return false;
+}
+
+static void *drive(void *arg)
+{
+    struct run *run = arg;
+    struct volumes *e = run->engine;
+    struct volume *v = run->volume;
+    free(run);
+    pthread_mutex_lock(&v->lock);
+    while (step(e, v))
+        ;
+    v->busy = NULL;
+    v->driven = false;
+    pthread_cond_broadcast(&v->changed);
+    pthread_mutex_unlock(&v->lock);
+    table_release(&e->table, v);
+    LOCK_SCOPE(&e->lock);
+    e->driving--;
+    pthread_cond_broadcast(&e->changed);
+    return NULL;
+}
+
+void drive_kick(struct volumes *e, struct volume *v)
+{
+    pthread_t thread;
+    {
+        LOCK_SCOPE(&v->lock);
+        if (v->busy || drive_settled(v))
+            return;
+        v->busy = v->holders.n > 0 ? "mounting" : "unmounting";
+        v->busy_since = clock_now();
+        v->driven = true;
+        v->retry_at = 0;
+    }
+    {
+        LOCK_SCOPE(&e->lock);
+        e->driving++;
+    }
+    struct run *run = malloc(sizeof *run);
+    if (!run)
+        abort();
+    *run = (struct run){ e, table_hold(&e->table, v) };
+    int rc = pthread_create(&thread, NULL, drive, run);
+    if (rc == 0) {
+        pthread_detach(thread);
+        return;
+    }
+    struct error err;
+    error_set(&err, -rc, "cannot start a thread to work on the volume: %s", error_text(rc));
+    free(run);
+    {
+        LOCK_SCOPE(&v->lock);
+        v->busy = NULL;
+        v->driven = false;
+        if (v->holders.n > 0 && v->rung < RUNG_MOUNTED)
+            climb_failed(e, v, &err);
+        try_later(v, &err);
+    }
+    table_release(&e->table, v);
+    LOCK_SCOPE(&e->lock);
+    e->driving--;
+}
+
+void drive_gate_leave(struct volumes *e, struct volume *v)
+{
+    volume_gate_leave(v);
+    drive_kick(e, v);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* What the engine's parts share. Private to the volume layer. */
+#pragma once
+
+#include "ceph/cluster.h"
+#include "volume/table.h"
+#include "volume/volumes.h"
+
+struct volumes {
+    const struct settings *settings;
+    struct identity host;
+    struct owner_self self;
+    struct cluster *cluster;
+    const struct mapper *mapper; /* NULL: none can be used on this host, and mapper_why says why */
+    char mapper_why[256];
+    struct mapper_host mapper_host;
+    char run_dir[PATH_MAX];     /* STATE_DIR/map */
+    char volumes_dir[PATH_MAX]; /* STATE_DIR/volumes */
+    struct table table;
+
+    pthread_t keeper;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t changed;
+    bool stopping;
+    bool keeper_started;
+    unsigned driving; /* threads that bring volumes up or down */
+    struct {
+        char pool[NAME_PART_MAX + 1];
+        unsigned n;
+    } hidden[POOLS_MAX]; /* images that List left out, per configured pool */
+};
+
+/* The time by which one question to the cluster is answered, or given up. */
+moment engine_ceph_deadline(const struct volumes *e);
+
+/* A volume's mountpoint: mount-root/POOL[+NAMESPACE]/IMAGE. Returns buf. */
+const char *engine_mountpoint(const struct volumes *e, const struct image_name *name, char buf[static PATH_MAX]);
+
+/* Borrows the place that the image is in. */
+int engine_place(struct volumes *e, const struct image_name *name, struct place *ret, struct error *err);

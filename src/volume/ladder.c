@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/ladder.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "host/procs.h"
+#include "volume/claim.h"
+#include "volume/content.h"
+#include "volume/lookup.h"
+#include "volume/statefile.h"
+
+#define MAP_MS    25000           /* within the 30 s that rbdvol.ctl lasts */
+#define ATTACH_MS 30000
+#define LONG_MS   (24 * 3600000L) /* fsck, log replay, an unmount with gigabytes dirty: not killed at anybody's budget */
+#define CLOSED_MS 5000
+#define UNMAP_MS  60000
+
+static void arrive(struct volumes *e, struct volume *v, enum rung rung)
+{
+    LOCK_SCOPE(&v->lock);
+    v->rung = rung;
+    statefile_save(e, v);
+    pthread_cond_broadcast(&v->changed);
+}
+
+static int up_claim(struct volumes *e, struct volume *v, struct error *err)
+{
+    auto_place struct place p = PLACE_NONE;
+    volume_says(v, "looking at");
+    if (!e->mapper)
+        return error_set(err, -ENODEV, "%s", e->mapper_why);
+    int rc = engine_place(e, &v->name, &p, err);
+    if (rc == 0)
+        rc = claim_take(e, v, &p, err);
+    if (rc == 0)
+        arrive(e, v, RUNG_CLAIMED);
+    return rc;
+}
+
+/* The name must still mean this image: another host may have trashed or renamed it between our look and our lock. */
+static int check_name(const struct volume *v, const struct place *p, struct error *err)
+{
+    char id[IMAGE_ID_LEN + 1];
+    int rc = lookup_image(p, v->name.image, id, err);
+    if (rc == -ENOENT || (rc == 0 && strcmp(id, v->image_id) != 0))
+        return error_set(err, -ENOENT, "the image was renamed, trashed or replaced by another client just now");
+    return rc;
+}
+
+static int up_map(struct volumes *e, struct volume *v, struct error *err)
+{
+    struct mapping m;
+    auto_place struct place p = PLACE_NONE;
+    volume_says(v, "mapping");
+    int rc = engine_place(e, &v->name, &p, err);
+    if (rc == 0)
+        rc = ctl_check(&p, &v->ctl, err);
+    if (rc == 0)
+        rc = e->mapper->map(&e->mapper_host, &v->name, v->image_id, false, clock_in_ms(MAP_MS), &m, err);
+    if (rc < 0)
+        return rc;
+    {
+        LOCK_SCOPE(&v->lock);
+        v->mapping = m;
+        v->lost = false;
+        (void)snprintf(v->facts.mapper, sizeof v->facts.mapper, "%s", m.mapper->name);
+    }
+    arrive(e, v, RUNG_MAPPED); /* from here on descending unmaps, whatever is missing yet */
+    rc = check_name(v, &p, err);
+    if (rc == 0)
+        rc = owner_write(&p, v->image_id, &e->self, m.id, m.address, err);
+    if (rc == 0)
+        ctl_drop(&p, &v->ctl); /* the managed lock and the record say it now */
+    return rc;
+}
+
+static int up_check(struct volumes *e, struct volume *v, struct error *err)
+{
+    uint32_t block_size;
+    auto_place struct place p = PLACE_NONE;
+    volume_says(v, "checking");
+    int rc = engine_place(e, &v->name, &p, err);
+    if (rc == 0 && !v->device)
+        rc = device_start(&v->device, err);
+    if (rc == 0)
+        rc = content_prepare(e, v, &p, &block_size, err);
+    volume_says(v, "checking");
+    const char *file = v->mapping.file[0] ? v->mapping.file : v->mapping.device;
+    if (rc == 0)
+        rc = device_attach(v->device, file, block_size, false, clock_in_ms(ATTACH_MS), &v->node, err);
+    if (rc == 0)
+        rc = device_check(v->device, v->spec.fstype, clock_in_ms(LONG_MS), err);
+    if (rc < 0) {
+        device_end(v->device);
+        v->device = NULL;
+        return rc;
+    }
+    {
+        LOCK_SCOPE(&v->lock);
+        memcpy(v->facts.device, v->node.path, sizeof v->facts.device);
+    }
+    arrive(e, v, RUNG_CHECKED);
+    return 0;
+}
+
+/* The first Mount's own steps; `fresh` goes only once they are done and verified. */
+static int freshen(struct volumes *e, struct volume *v, const char *mountpoint, struct error *err)
+{
+    auto_place struct place p = PLACE_NONE;
+    struct spec *s = &v->spec;
+    if (!s->fresh)
+        return 0;
+    int rc = device_fresh(v->device, mountpoint, s->uid, s->gid, s->mode, clock_in_ms(ATTACH_MS), err);
+    if (rc == 0)
+        rc = engine_place(e, &v->name, &p, err);
+    if (rc < 0)
+        return rc;
+    s->fresh = false;
+    rc = content_save_spec(v, &p, err);
+    if (rc < 0)
+        s->fresh = true;
+    return rc;
+}
+
+static int up_mount(struct volumes *e, struct volume *v, struct error *err)
+{
+    char mountpoint[PATH_MAX], words[SPEC_OPTIONS_MAX + 1], full[IMAGE_NAME_MAX + 1];
+    volume_says(v, "mounting");
+    struct device_mount m = { .mountpoint = engine_mountpoint(e, &v->name, mountpoint),
+                              .fstype = v->spec.fstype,
+                              .options = spec_mount_words(&v->spec, words),
+                              .volume = image_name_full(&v->name, full) };
+    int rc = device_mount(v->device, &m, clock_in_ms(LONG_MS), err);
+    if (rc == 0)
+        rc = freshen(e, v, mountpoint, err);
+    if (rc < 0) {
+        struct error also;
+        if (device_umount(v->device, mountpoint, clock_in_ms(ATTACH_MS), &also) < 0)
+            arrive(e, v, RUNG_MOUNTED); /* it may be there: descending looks */
+        return rc;
+    }
+    device_end(v->device); /* the mount keeps the device now */
+    v->device = NULL;
+    arrive(e, v, RUNG_MOUNTED);
+    return 0;
+}
+
+static int down_umount(struct volumes *e, struct volume *v, struct error *err)
+{
+    char mountpoint[PATH_MAX], who[160];
+    volume_says(v, "unmounting");
+    engine_mountpoint(e, &v->name, mountpoint);
+    int rc = v->device ? 0 : device_start(&v->device, err);
+    if (rc == 0)
+        rc = device_umount(v->device, mountpoint, clock_in_ms(LONG_MS), err);
+    if (rc < 0) {
+        device_end(v->device);
+        v->device = NULL;
+        if (rc == -EBUSY && procs_pinning(v->node.major, v->node.minor, mountpoint, who, sizeof who) == 1)
+            return error_set(err, rc, "%s still uses %s", who, mountpoint);
+        return rc;
+    }
+    arrive(e, v, RUNG_CHECKED);
+    return 0;
+}
+
+static int down_check(struct volumes *e, struct volume *v, struct error *err)
+{
+    (void)err;
+    device_end(v->device);
+    v->device = NULL;
+    arrive(e, v, RUNG_MAPPED);
+    return 0;
+}
+
+static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
+{
+    char who[160];
+    volume_says(v, "unmapping");
+    const struct mapper *mapper = v->mapping.mapper;
+    int rc = mapper->wait_closed(&v->mapping, clock_in_ms(CLOSED_MS), err);
+    if (rc == -EBUSY && procs_mounted_elsewhere(v->node.major, v->node.minor, NULL, who, sizeof who) == 1)
+        return error_set(err, rc, "still mounted in the mount namespace of %s; the lock is kept until that ends", who);
+    if (rc < 0)
+        return rc;
+    rc = mapper->unmap(&v->mapping, clock_in_ms(UNMAP_MS), err);
+    if (rc == -EIO) /* it has ended, and its lock is where it was: fencing is the next taker's */
+        log_error("unmapped without releasing the lock pool=%s image=%s: %s", v->name.pool, v->name.image, err->msg);
+    else if (rc < 0)
+        return rc;
+    {
+        LOCK_SCOPE(&v->lock);
+        v->mapping = (struct mapping){ .control = -1 };
+        v->facts.device[0] = v->facts.mapper[0] = '\0';
+        v->lost = false;
+    }
+    arrive(e, v, RUNG_CLAIMED);
+    return 0;
+}
+
+static int down_claim(struct volumes *e, struct volume *v, struct error *err)
+{
+    auto_place struct place p = PLACE_NONE;
+    volume_says(v, "releasing");
+    int rc = engine_place(e, &v->name, &p, err);
+    if (rc == 0)
+        rc = claim_drop(e, v, &p, err);
+    if (rc == 0)
+        arrive(e, v, RUNG_DETACHED);
+    return rc;
+}
+
+typedef int rung_fn(struct volumes *e, struct volume *v, struct error *err);
+
+static const struct {
+    const char *up_name;
+    rung_fn *up;
+    const char *down_name;
+    rung_fn *down;
+} ladder[] = {
+    [RUNG_CLAIMED] = { "mount", up_claim, "release", down_claim },
+    [RUNG_MAPPED] = { "map", up_map, "unmap", down_unmap },
+    [RUNG_CHECKED] = { "mount", up_check, "detach", down_check },
+    [RUNG_MOUNTED] = { "mount", up_mount, "unmount", down_umount },
+};
+
+int ladder_up(struct volumes *e, struct volume *v, struct error *err)
+{
+    enum rung to = v->rung + 1;
+    int rc = ladder[to].up(e, v, err);
+    char full[IMAGE_NAME_MAX + 1];
+    return rc < 0 ? error_prefix(err, "cannot %s '%s'", ladder[to].up_name, image_name_full(&v->name, full)) : 0;
+}
+
+int ladder_down(struct volumes *e, struct volume *v, struct error *err)
+{
+    enum rung from = v->rung;
+    int rc = ladder[from].down(e, v, err);
+    char full[IMAGE_NAME_MAX + 1];
+    return rc < 0 ? error_prefix(err, "cannot %s '%s'", ladder[from].down_name, image_name_full(&v->name, full)) : 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/lookup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "volume/making.h"
+
+/* Held, mounted or worked on? */
+static bool in_use_here(struct volumes *e, const struct image_name *name)
+{
+    struct volume *v = table_find(&e->table, name);
+    if (!v)
+        return false;
+    pthread_mutex_lock(&v->lock);
+    bool used = v->holders.n > 0 || v->rung > RUNG_DETACHED || v->retry_at != 0;
+    pthread_mutex_unlock(&v->lock);
+    table_release(&e->table, v);
+    return used;
+}
+
+static void in_pool(struct volumes *e, unsigned i, const struct image_name *name, struct image_name *ret)
+{
+    *ret = *name;
+    memcpy(ret->pool, e->settings->pools[i], sizeof ret->pool);
+}
+
+int lookup_local(struct volumes *e, const struct volume_name *name, struct image_name *ret)
+{
+    if (name->image.pool[0]) {
+        *ret = name->image;
+        return in_use_here(e, ret);
+    }
+    for (unsigned i = 0; i < e->settings->npools; i++) {
+        in_pool(e, i, &name->image, ret);
+        if (in_use_here(e, ret))
+            return 1;
+    }
+    in_pool(e, 0, &name->image, ret);
+    return 0;
+}
+
+int lookup_name(struct volumes *e, const struct volume_name *name, struct image_name *ret, struct error *err)
+{
+    struct image_name found = { 0 }, other = { 0 };
+    unsigned n = 0;
+    if (lookup_local(e, name, ret) || name->image.pool[0] || e->settings->npools == 1)
+        return 0;
+    for (unsigned i = 0; i < e->settings->npools; i++) {
+        struct image_name here;
+        char id[IMAGE_ID_LEN + 1];
+        auto_place struct place p = PLACE_NONE;
+        in_pool(e, i, &name->image, &here);
+        int rc = engine_place(e, &here, &p, err);
+        if (rc == 0)
+            rc = image_find(&p, here.image, id, err);
+        if (rc == 0 || rc == -EUCLEAN)
+            *(n++ == 0 ? &found : &other) = here;
+        else if (rc != -ENOENT) /* a pool that cannot be asked may have it: no guess */
+            return error_prefix(err, "cannot tell in which pool '%s' is", name->image.image);
+    }
+    in_pool(e, 0, &name->image, ret);
+    if (n == 0)
+        return error_set(err, -ENOENT, "no such volume: no pool of this host has an image '%s'", name->image.image);
+    *ret = found;
+    if (n == 1)
+        return 0;
+    char a[IMAGE_NAME_MAX + 1], b[IMAGE_NAME_MAX + 1];
+    return error_set(err, -EEXIST, "'%s' is ambiguous: write '%s' or '%s'", name->image.image,
+                     image_name_full(&found, a), image_name_full(&other, b));
+}
+
+/* The name opens but is not listed, or the other way round: was it a Create of ours that was cut off in its rename? */
+static int finish_rename(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
+{
+    auto_header struct image_header h = { 0 };
+    struct making m;
+    struct error was = *err, ignored;
+    if (image_id_object(p, name, id, &ignored) < 0 || image_read_header(p, id, &h, &ignored) < 0 || !h.making ||
+        making_decode(h.making, &m) < 0 || strcmp(m.final, name) != 0) {
+        *err = was;
+        return was.code;
+    }
+    int rc = image_finish_rename(p, m.temp, name, id, err);
+    if (rc < 0)
+        return rc;
+    log_notice("finished an interrupted creation image=%s id=%s", name, id);
+    return image_find(p, name, id, err);
+}
+
+int lookup_image(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
+{
+    int rc = image_find(p, name, id, err);
+    return rc == -EUCLEAN ? finish_rename(p, name, id, err) : rc;
+}
+
+int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret, struct error *err)
+{
+    auto_header struct image_header h = { 0 };
+    struct making m;
+    int rc = image_read_header(p, id, &h, err);
+    if (rc < 0)
+        return rc;
+    if (h.making && making_decode(h.making, &m) == 0 && strcmp(m.final, name) == 0) {
+        /* Its rename may lack the last of three writes: `rbd rm` of the temporary name would delete the volume. */
+        rc = image_finish_rename(p, m.temp, name, id, err);
+        if (rc == 0)
+            rc = image_set_meta(p, id, MAKING_KEY, NULL, err);
+        if (rc < 0)
+            return rc;
+    }
+    *ret = h;
+    h = (struct image_header){ 0 };
+    return 0;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/mounting.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "host/procs.h"
+#include "volume/drive.h"
+#include "volume/lookup.h"
+#include "volume/statefile.h"
+
+#define LOOK_MS 250 /* how often a waiting request looks whether its caller is still there */
+
+struct grant {
+    struct volume *volume;
+    char id[HOLDER_ID_MAX + 1];
+};
+
+/* Waits for a change, a moment at most, and for nothing when the deadline is over: then false. With the lock held. */
+static bool wait_a_moment(struct volume *v, moment deadline)
+{
+    moment slice = clock_in_ms(LOOK_MS);
+    struct timespec until = clock_spec(slice < deadline ? slice : deadline);
+    (void)pthread_cond_timedwait(&v->changed, &v->lock, &until);
+    return clock_left_ms(deadline) > 0;
+}
+
+static int out_of_time(const struct volume *v, struct error *err)
+{
+    char doing[80];
+    if (!v->busy && v->trouble.code < 0)
+        return error_set(err, -EBUSY, "%s; rbdvol keeps trying", v->trouble.msg);
+    return error_set(err, -EBUSY, "rbdvol is %s; try again", volume_doing(v, doing, sizeof doing));
+}
+
+/* May this ID hold it, too? Whether it may be shared is known once the image has been looked at: with a holder before us who
+ * is still being served, that is waited for. With the lock held. */
+static int admit(struct volume *v, const char *id, moment deadline, struct error *err)
+{
+    while (v->holders.n > 0 && !holders_find(&v->holders, id) && v->rung < RUNG_CLAIMED && v->busy)
+        if (!wait_a_moment(v, deadline))
+            return out_of_time(v, err);
+    return holders_admit(&v->holders, id, v->known && v->facts.sharing == SHARING_HOST, err);
+}
+
+static void add_holder(struct volumes *e, struct volume *v, const char *id, pid_t pid)
+{
+    uint64_t start = 0;
+    const struct holder *was = holders_find(&v->holders, id);
+    bool gone = was && was->peer != 0 && !procs_alive(was->peer, was->peer_start);
+    if (pid == 0 || procs_start_time(pid, &start) < 0)
+        pid = 0;
+    holders_add(&v->holders, id, pid, start, gone);
+    statefile_save(e, v);
+}
+
+static bool caller_left(const struct caller *c)
+{
+    return c->left && c->left(c->arg);
+}
+
+/* After a climb that failed: until what it had begun has been undone, so that "failed" means that nothing is left. */
+static void wait_for_descent(struct volume *v, moment deadline)
+{
+    while (v->busy && v->rung < RUNG_MOUNTED && wait_a_moment(v, deadline))
+        ;
+}
+
+/* With the lock held, the holder added. 0: mounted. */
+static int wait_until_mounted(struct volume *v, unsigned failures, const struct caller *caller, moment deadline,
+                              struct error *err)
+{
+    for (;;) {
+        if (v->failures != failures) {
+            *err = v->failure;
+            wait_for_descent(v, deadline);
+            return err->code;
+        }
+        if (v->rung == RUNG_MOUNTED && v->busy == NULL)
+            return v->lost ? error_set(err, -EIO, "the volume was lost on this host; unmount it first") : 0;
+        if (caller_left(caller))
+            return error_set(err, -ECANCELED, "the caller left before the volume was mounted");
+        if (!wait_a_moment(v, deadline))
+            return out_of_time(v, err);
+    }
+}
+
+static int mount_known(struct volumes *e, struct volume *v, const char *id, const struct caller *caller,
+                       moment deadline, struct error *err)
+{
+    unsigned failures;
+    {
+        LOCK_SCOPE(&v->lock);
+        int rc = admit(v, id, deadline, err);
+        if (rc < 0)
+            return rc;
+        failures = v->failures;
+        add_holder(e, v, id, caller->pid);
+    }
+    drive_kick(e, v);
+    int rc;
+    {
+        LOCK_SCOPE(&v->lock);
+        rc = wait_until_mounted(v, failures, caller, deadline, err);
+        if (rc == 0 && caller_left(caller))
+            rc = error_set(err, -ECANCELED, "the caller left before it could be answered");
+        if (rc == 0)
+            holders_confirm(&v->holders, id); /* before the answer: a container that runs must be remembered */
+        else if (v->failures == failures)
+            holders_retract(&v->holders, id);
+        statefile_save(e, v);
+    }
+    if (rc < 0)
+        drive_kick(e, v);
+    return rc;
+}
+
+int mount_volume(struct volumes *e, const char *text, const char *id, const struct caller *caller, moment deadline,
+                 char mountpoint[static PATH_MAX], struct grant **grant, struct error *err)
+{
+    struct volume_name name;
+    struct image_name image;
+    char full[IMAGE_NAME_MAX + 1];
+    moment begin = clock_now();
+    int rc = holders_check_id(id, err);
+    if (rc == 0)
+        rc = name_parse(e->settings, text, &name, err);
+    if (rc == 0)
+        rc = lookup_name(e, &name, &image, err);
+    if (rc < 0)
+        return error_prefix(err, "cannot mount '%.100s'", text);
+    struct volume *v = table_get(&e->table, &image);
+    rc = mount_known(e, v, id, caller, deadline, err);
+    image_name_full(&image, full);
+    if (rc < 0) {
+        table_release(&e->table, v);
+        return strstr(err->msg, full) ? rc : error_prefix(err, "cannot mount '%s'", full);
+    }
+    log_info("mounted volume=%s id=%.12s peer=%d ms=%lld", full, id[0] ? id : "-", (int)caller->pid,
+             (long long)clock_since_ms(begin));
+    engine_mountpoint(e, &image, mountpoint);
+    struct grant *g = calloc(1, sizeof *g);
+    if (!g)
+        abort();
+    g->volume = v;
+    memcpy(g->id, id, strlen(id) + 1);
+    *grant = g;
+    return 0;
+}
+
+void mount_sent(struct volumes *e, struct grant *g, bool delivered)
+{
+    struct volume *v = g->volume;
+    if (!delivered) {
+        {
+            LOCK_SCOPE(&v->lock);
+            holders_release(&v->holders, g->id);
+            statefile_save(e, v);
+        }
+        log_notice("rolled back a mount whose answer could not be delivered pool=%s image=%s id=%.12s", v->name.pool,
+                   v->name.image, g->id);
+        drive_kick(e, v);
+    }
+    table_release(&e->table, v);
+    free(g);
+}
+
+/* With the lock held: until it is down, or what keeps it is known. */
+static int wait_until_down(struct volume *v, moment deadline, struct error *err)
+{
+    for (;;) {
+        if (v->holders.n > 0 || drive_settled(v))
+            return 0;
+        if (!v->busy && v->trouble.code < 0) {
+            *err = v->trouble;
+            return err->code;
+        }
+        if (!wait_a_moment(v, deadline))
+            return out_of_time(v, err);
+    }
+}
+
+int unmount_volume(struct volumes *e, const char *text, const char *id, moment deadline, struct error *err)
+{
+    struct volume_name name;
+    struct image_name image;
+    char full[IMAGE_NAME_MAX + 1];
+    moment begin = clock_now();
+    int rc = holders_check_id(id, err);
+    if (rc == 0)
+        rc = name_parse(e->settings, text, &name, err);
+    if (rc < 0)
+        return error_prefix(err, "cannot unmount '%.100s'", text);
+    lookup_local(e, &name, &image); /* never asks the cluster: what is not here is unmounted */
+    struct volume *v = table_find(&e->table, &image);
+    if (!v)
+        return 0;
+    bool known, last;
+    {
+        LOCK_SCOPE(&v->lock);
+        known = holders_release(&v->holders, id);
+        last = v->holders.n == 0;
+        statefile_save(e, v);
+        pthread_cond_broadcast(&v->changed);
+    }
+    drive_kick(e, v);
+    if (last) {
+        LOCK_SCOPE(&v->lock);
+        rc = wait_until_down(v, deadline, err);
+    }
+    table_release(&e->table, v);
+    image_name_full(&image, full);
+    if (known)
+        log_info("unmounted volume=%s id=%.12s last=%s ms=%lld", full, id[0] ? id : "-", last ? "yes" : "no",
+                 (long long)clock_since_ms(begin));
+    if (rc < 0 && !strstr(err->msg, full))
+        return error_prefix(err, "cannot unmount '%s'", full);
+    return rc;
+}

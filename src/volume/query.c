@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/query.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "ceph/imageadmin.h"
+#include "volume/lookup.h"
+
+/* What Status says, put together before it becomes JSON. */
+struct view {
+    const struct image_name *name;
+    struct volume_facts facts;
+    const char *state;
+    char mountpoint[PATH_MAX];
+    char owner[400];
+    char trouble[480];
+    json_t *holders;
+    bool ambiguous;
+};
+
+static json_t *view_json(struct view *w, const char *asked)
+{
+    char features[128], created[32];
+    json_t *status = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "pool", w->name->pool,
+                               "namespace", w->name->ns, "image", w->name->image, "size", (json_int_t)w->facts.size,
+                               "fstype", w->facts.fstype, "mapper", w->facts.mapper, "device", w->facts.device, "state",
+                               w->state, "owner", w->owner, "features",
+                               image_feature_names(w->facts.features, features, sizeof features), "options",
+                               w->facts.mount_options);
+    json_object_set_new(status, "holders", w->holders ? w->holders : json_array());
+    if (w->trouble[0])
+        json_object_set_new(status, "trouble", json_string(w->trouble));
+    if (w->ambiguous)
+        json_object_set_new(status, "ambiguous", json_true());
+    json_t *volume = json_pack("{s:s, s:s, s:o}", "Name", asked, "Mountpoint", w->mountpoint, "Status", status);
+    if (w->facts.created) { /* absent is fine; anything but RFC 3339 would make Docker refuse the whole answer */
+        clock_rfc3339(w->facts.created, created, sizeof created);
+        json_object_set_new(volume, "CreatedAt", json_string(created));
+    }
+    return volume;
+}
+
+/* From memory: 1 the volume is mapped or mounted here, or held, and its facts are known. */
+static int view_local(struct volumes *e, const struct image_name *name, struct view *w)
+{
+    struct volume *v = table_find(&e->table, name);
+    if (!v)
+        return 0;
+    int here = 0;
+    {
+        LOCK_SCOPE(&v->lock);
+        here = v->known && (v->rung >= RUNG_MAPPED || (v->holders.n > 0 && v->rung == RUNG_CLAIMED));
+        if (here) {
+            w->facts = v->facts;
+            w->state = volume_state(v);
+            w->holders = holders_json(&v->holders, false);
+            if (v->rung == RUNG_MOUNTED)
+                engine_mountpoint(e, name, w->mountpoint);
+            if (v->trouble.code)
+                (void)snprintf(w->trouble, sizeof w->trouble, "%s", v->trouble.msg);
+            (void)snprintf(w->owner, sizeof w->owner, "%s (this host)", e->host.host);
+        }
+    }
+    table_release(&e->table, v);
+    return here;
+}
+
+static int view_owner(const struct place *p, const char *id, struct view *w, struct error *err)
+{
+    struct lock_holder h;
+    struct owner_record r;
+    bool managed;
+    int rc = imagelock_image_holder(p, id, &h, &managed, err);
+    if (rc <= 0)
+        return rc;
+    rc = owner_read(p, id, &r, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 1 && strcmp(r.address, h.address) == 0)
+        (void)snprintf(w->owner, sizeof w->owner, "%s (%s)", r.host, h.address);
+    else
+        (void)snprintf(w->owner, sizeof w->owner, "%s at %s", h.client, h.address);
+    w->state = "in use elsewhere";
+    return 0;
+}
+
+static int view_cluster(struct volumes *e, const struct image_name *name, struct view *w, struct error *err)
+{
+    char id[IMAGE_ID_LEN + 1];
+    auto_place struct place p = PLACE_NONE;
+    auto_header struct image_header h = { 0 };
+    auto_spec struct spec spec = { 0 };
+    struct error ignored;
+    int rc = engine_place(e, name, &p, err);
+    if (rc == 0)
+        rc = lookup_image(&p, name->image, id, err);
+    if (rc == 0)
+        rc = image_read_header(&p, id, &h, err);
+    if (rc < 0)
+        return rc;
+    w->state = "detached";
+    w->facts.size = h.size;
+    w->facts.features = h.features;
+    w->facts.created = h.created;
+    if (h.spec && spec_decode(h.spec, &spec, &ignored) == 0) {
+        memcpy(w->facts.fstype, spec.fstype, sizeof w->facts.fstype);
+        memcpy(w->facts.mount_options, spec.mount_options, sizeof w->facts.mount_options);
+    }
+    return view_owner(&p, id, w, err);
+}
+
+int query_get(struct volumes *e, const char *text, json_t **ret, struct error *err)
+{
+    struct volume_name name;
+    struct image_name image;
+    struct view w = { .name = &image };
+    int rc = name_parse(e->settings, text, &name, err);
+    if (rc == 0)
+        rc = lookup_name(e, &name, &image, err);
+    if (rc == -EEXIST) { /* in two pools: an error would make Docker forget it */
+        w.ambiguous = true;
+        rc = 0;
+    }
+    if (rc == 0 && !view_local(e, &image, &w))
+        rc = view_cluster(e, &image, &w, err);
+    if (rc == -ENOENT)
+        return error_set(err, rc, "no such volume: '%.200s'", text);
+    if (rc < 0)
+        return error_prefix(err, "cannot look at '%.100s'", text);
+    *ret = view_json(&w, text);
+    return 0;
+}
+
+int query_path(struct volumes *e, const char *text, char mountpoint[static PATH_MAX], struct error *err)
+{
+    struct volume_name name;
+    struct image_name image;
+    int rc = name_parse(e->settings, text, &name, err);
+    if (rc < 0)
+        return rc;
+    mountpoint[0] = '\0';
+    lookup_local(e, &name, &image);
+    struct volume *v = table_find(&e->table, &image);
+    if (!v)
+        return 0;
+    pthread_mutex_lock(&v->lock);
+    if (v->rung == RUNG_MOUNTED)
+        engine_mountpoint(e, &image, mountpoint);
+    pthread_mutex_unlock(&v->lock);
+    table_release(&e->table, v);
+    return 0;
+}
+
+/* One pool's images while List is at it. */
+struct listing {
+    struct volumes *engine;
+    struct image_name place; /* pool and namespace */
+    unsigned pool, hidden;
+    json_t *names;           /* image name → number of pools that have it */
+    json_t *found;           /* [pool number, image name], in order */
+};
+
+static void list_one(void *arg, const char *image, const char *id)
+{
+    struct listing *l = arg;
+    if (!name_is_listable(image) || id[0] == '\0') { /* no volume name, or format 1 */
+        l->hidden += strncmp(image, IMAGE_TEMP, strlen(IMAGE_TEMP)) != 0;
+        return;
+    }
+    json_object_set_new(l->names, image, json_integer(json_integer_value(json_object_get(l->names, image)) + 1));
+    json_array_append_new(l->found, json_pack("[i, s]", (int)l->pool, image));
+}
+
+static int list_pools(struct volumes *e, struct listing *l, struct error *err)
+{
+    for (unsigned i = 0; i < e->settings->npools; i++) {
+        auto_place struct place p = PLACE_NONE;
+        l->pool = i;
+        l->hidden = 0;
+        (void)snprintf(l->place.pool, sizeof l->place.pool, "%s", e->settings->pools[i]);
+        int rc = engine_place(e, &l->place, &p, err);
+        if (rc == 0)
+            rc = image_list(&p, list_one, l, err);
+        if (rc < 0)
+            return error_prefix(err, "cannot list pool '%s'", l->place.pool);
+        LOCK_SCOPE(&e->lock);
+        memcpy(e->hidden[i].pool, l->place.pool, sizeof e->hidden[i].pool);
+        e->hidden[i].n = l->hidden;
+    }
+    return 0;
+}
+
+static void add_volume(struct volumes *e, json_t *out, const struct image_name *image, bool plain)
+{
+    char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX] = "";
+    struct volume *v = table_find(&e->table, image);
+    if (v) {
+        pthread_mutex_lock(&v->lock);
+        if (v->rung == RUNG_MOUNTED)
+            engine_mountpoint(e, image, mountpoint);
+        pthread_mutex_unlock(&v->lock);
+        table_release(&e->table, v);
+    }
+    json_array_append_new(out, json_pack("{s:s, s:s}", "Name", plain ? image->image : image_name_full(image, full),
+                                         "Mountpoint", mountpoint));
+}
+
+/* What is mounted here, for want of the cluster. */
+static size_t list_local(struct volumes *e, json_t *out)
+{
+    size_t n, listed = 0;
+    struct volume **all = table_all(&e->table, &n);
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&all[i]->lock);
+        bool here = all[i]->rung == RUNG_MOUNTED || all[i]->holders.n > 0;
+        pthread_mutex_unlock(&all[i]->lock);
+        if (here) {
+            add_volume(e, out, &all[i]->name, strcmp(all[i]->name.pool, e->settings->pools[0]) == 0 && !all[i]->name.ns[0]);
+            listed++;
+        }
+        table_release(&e->table, all[i]);
+    }
+    free(all);
+    return listed;
+}
+
+int query_list(struct volumes *e, json_t **ret, struct error *err)
+{
+    json_auto_t *out = json_array(), *names = json_object(), *found = json_array();
+    struct listing l = { .engine = e, .names = names, .found = found };
+    size_t i;
+    json_t *one;
+    (void)snprintf(l.place.ns, sizeof l.place.ns, "%s", e->settings->ns);
+    int rc = list_pools(e, &l, err);
+    if (rc < 0) { /* some pools may have answered: all or none */
+        json_array_clear(found);
+        if (list_local(e, out) == 0)
+            return rc;
+    }
+    json_array_foreach(found, i, one)
+    {
+        struct image_name image = l.place;
+        json_int_t pool = json_integer_value(json_array_get(one, 0));
+        const char *name = json_string_value(json_array_get(one, 1));
+        (void)snprintf(image.pool, sizeof image.pool, "%s", e->settings->pools[pool]);
+        (void)snprintf(image.image, sizeof image.image, "%s", name);
+        add_volume(e, out, &image, pool == 0 && !image.ns[0] && json_integer_value(json_object_get(names, name)) == 1);
+    }
+    *ret = json_incref(out);
+    return 0;
+}
+
+static json_t *cluster_json(struct volumes *e)
+{
+    static const char *const states[] = {
+        [CLUSTER_CONNECTING] = "connecting", [CLUSTER_UP] = "up", [CLUSTER_DOWN] = "down"
+    };
+    struct cluster_status s;
+    char since[32];
+    cluster_status(e->cluster, &s);
+    clock_rfc3339(s.since, since, sizeof since);
+    return json_pack("{s:s, s:s, s:s, s:s}", "State", states[s.state], "Fsid", s.fsid, "Since", since, "Why", s.why);
+}
+
+static json_t *volume_json(struct volumes *e, struct volume *v)
+{
+    char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX] = "";
+    LOCK_SCOPE(&v->lock);
+    if (v->rung == RUNG_DETACHED && v->holders.n == 0 && !v->busy && !v->retry_at)
+        return NULL;
+    if (v->rung == RUNG_MOUNTED)
+        engine_mountpoint(e, &v->name, mountpoint);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "Name", image_name_full(&v->name, full), "State",
+                          volume_state(v), "Mapper", v->facts.mapper, "Device", v->facts.device, "Mountpoint", mountpoint,
+                          "Holders", holders_json(&v->holders, false));
+    if (v->busy) {
+        char since[32];
+        clock_rfc3339(time(NULL) - (time_t)(clock_since_ms(v->busy_since) / 1000), since, sizeof since);
+        json_object_set_new(j, "Busy", json_string(v->busy));
+        json_object_set_new(j, "BusySince", json_string(since));
+    }
+    if (v->trouble.code)
+        json_object_set_new(j, "Pending", json_string(v->trouble.msg));
+    return j;
+}
+
+json_t *query_status(struct volumes *e)
+{
+    size_t n;
+    json_t *list = json_array(), *hidden = json_object(), *pools = json_array();
+    struct volume **all = table_all(&e->table, &n);
+    for (size_t i = 0; i < n; i++) {
+        json_t *one = volume_json(e, all[i]);
+        if (one)
+            json_array_append_new(list, one);
+        table_release(&e->table, all[i]);
+    }
+    free(all);
+    for (unsigned i = 0; i < e->settings->npools; i++)
+        json_array_append_new(pools, json_string(e->settings->pools[i]));
+    {
+        LOCK_SCOPE(&e->lock);
+        for (unsigned i = 0; i < POOLS_MAX; i++)
+            if (e->hidden[i].n)
+                json_object_set_new(hidden, e->hidden[i].pool, json_integer(e->hidden[i].n));
+    }
+    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s}, s:o, s:o, s:o}", "Version", RBDVOL_VERSION, "Instance",
+                     e->settings->name, "Cluster", cluster_json(e), "Mapper", "Name", e->mapper ? e->mapper->name : "",
+                     "Why", e->mapper_why, "Pools", pools, "Hidden", hidden, "Volumes", list);
+}

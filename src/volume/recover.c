@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/recover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "host/mountinfo.h"
+#include "volume/drive.h"
+#include "volume/statefile.h"
+
+#define RECOVERING "recovering"
+
+/* The gate of a volume that nobody can know of yet. */
+static void close_gate(struct volume *v)
+{
+    v->busy = RECOVERING;
+    v->busy_since = clock_now();
+}
+
+/* Is our mountpoint mounted, and what is on it? */
+static void look_at_mount(struct volumes *e, struct volume *v)
+{
+    char mountpoint[PATH_MAX];
+    struct mount_entry *m = malloc(sizeof *m); /* large: three paths */
+    struct error err;
+    if (!m)
+        abort();
+    if (mountinfo_at(engine_mountpoint(e, &v->name, mountpoint), m, &err) == 1) {
+        v->rung = RUNG_MOUNTED;
+        v->node.major = m->major;
+        v->node.minor = m->minor;
+        (void)snprintf(v->node.path, sizeof v->node.path, "%s", m->source);
+    }
+    free(m);
+}
+
+static void take_state(struct volumes *e, const struct state *s)
+{
+    struct volume *v = table_get(&e->table, &s->name);
+    LOCK_SCOPE(&v->lock);
+    close_gate(v);
+    memcpy(v->image_id, s->image_id, sizeof v->image_id);
+    memcpy(v->mapping.id, s->mapping_id, sizeof v->mapping.id);
+    v->facts = s->facts;
+    v->known = true;
+    holders_load(&v->holders, s->holders);
+    look_at_mount(e, v);
+}
+
+int recover_state(struct volumes *e, struct error *err)
+{
+    return statefile_each(e, take_state, err);
+}
+
+/* A mapper that is alive. */
+static bool take_mapping(void *arg, const struct mapping *m)
+{
+    struct volumes *e = arg;
+    struct volume *v = table_get(&e->table, &m->name);
+    bool taken = false;
+    {
+        LOCK_SCOPE(&v->lock);
+        if (!v->busy) { /* without a state file: nobody holds it, so it will be taken down */
+            close_gate(v);
+            memcpy(v->image_id, m->image_id, sizeof v->image_id);
+            look_at_mount(e, v);
+        }
+        if (strcmp(v->busy, RECOVERING) == 0 && !v->mapping.mapper) {
+            v->mapping = *m;
+            if (v->rung < RUNG_MAPPED)
+                v->rung = RUNG_MAPPED;
+            taken = true;
+        }
+    }
+    if (!taken)
+        log_warning("a second mapper of one image is left alone pool=%s image=%s pid=%d", m->name.pool, m->name.image,
+                    (int)m->pid);
+    table_release(&e->table, v); /* the gate is closed: it stays in the table */
+    return taken;
+}
+
+/* No mapper is alive for it. */
+static void without_mapping(struct volumes *e, struct volume *v)
+{
+    if (v->rung == RUNG_MOUNTED) {
+        /* Mounted on a device whose mapper is dead: its I/O fails. It is taken down when its holders go. */
+        v->mapping.mapper = e->mapper;
+        v->mapping.name = v->name;
+        (void)snprintf(v->mapping.file, sizeof v->mapping.file, "%s/%s.img", e->run_dir, v->mapping.id);
+        v->lost = true;
+        log_error("lost: its mapper is gone pool=%s image=%s", v->name.pool, v->name.image);
+        return;
+    }
+    v->mapping = (struct mapping){ .control = -1 };
+    /* Never mounted, or taken down but for the records in the cluster, which a descent clears. */
+    v->rung = v->holders.n > 0 ? RUNG_DETACHED : RUNG_CLAIMED;
+}
+
+static void settle(struct volumes *e, struct volume *v)
+{
+    {
+        LOCK_SCOPE(&v->lock);
+        if (!v->busy || strcmp(v->busy, RECOVERING) != 0)
+            return;
+        if (!v->mapping.mapper)
+            without_mapping(e, v);
+        statefile_save(e, v);
+        log_notice("adopted pool=%s image=%s state=%s holders=%zu", v->name.pool, v->name.image,
+                   v->rung == RUNG_MOUNTED ? "mounted" : "unfinished", v->holders.n);
+    }
+    drive_gate_leave(e, v);
+}
+
+void recover_mappings(struct volumes *e)
+{
+    struct error err;
+    size_t n;
+    if (e->mapper && e->mapper->find(&e->mapper_host, take_mapping, e, &err) < 0)
+        log_error("cannot look for mappers that are alive: %s", err.msg);
+    struct volume **all = table_all(&e->table, &n);
+    for (size_t i = 0; i < n; i++) {
+        settle(e, all[i]);
+        table_release(&e->table, all[i]);
+    }
+    free(all);
+}

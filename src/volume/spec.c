@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/spec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/fs.h"
+
+static const char *const known[] = { "version", "fstype", "mkfs-options", "mount-options", "uid",       "gid",
+                                     "mode",    "sharing", "fresh",       "formatting" };
+
+static void join_with_plus(char *options)
+{
+    for (char *p = options; *p; p++)
+        if (*p == ',')
+            *p = '+';
+}
+
+void spec_default(const struct settings *settings, struct spec *ret)
+{
+    *ret = (struct spec){ .uid = settings->uid, .gid = settings->gid, .mode = settings->mode,
+                          .sharing = settings->sharing };
+    (void)snprintf(ret->fstype, sizeof ret->fstype, "%s", settings->fstype);
+    (void)snprintf(ret->mkfs_options, sizeof ret->mkfs_options, "%s", settings->mkfs_options);
+    (void)snprintf(ret->mount_options, sizeof ret->mount_options, "%s", settings->mount_options);
+    join_with_plus(ret->mkfs_options);
+    join_with_plus(ret->mount_options);
+}
+
+static int take_text(const json_t *in, const char *key, char *to, size_t size, struct error *err)
+{
+    const json_t *value = json_object_get(in, key);
+    if (!value)
+        return 0;
+    const char *text = json_string_value(value);
+    if (!text || json_string_length(value) != strlen(text) || strlen(text) >= size)
+        return error_set(err, -EINVAL, "'%s' is no text, or too long", key);
+    memcpy(to, text, strlen(text) + 1);
+    return 0;
+}
+
+static int take_number(const json_t *in, const char *key, uint32_t max, uint32_t *to, struct error *err)
+{
+    const json_t *value = json_object_get(in, key);
+    if (!value)
+        return 0;
+    json_int_t n = json_integer_value(value);
+    if (!json_is_integer(value) || n < 0 || n > (json_int_t)max)
+        return error_set(err, -EINVAL, "'%s' is no number from 0 to %u", key, max);
+    *to = (uint32_t)n;
+    return 0;
+}
+
+/* Keeps what this version does not know. */
+static json_t *unknown_of(json_t *in)
+{
+    json_t *rest = json_deep_copy(in);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        json_object_del(rest, known[i]);
+    if (json_object_size(rest) == 0) {
+        json_decref(rest);
+        return NULL;
+    }
+    return rest;
+}
+
+static int decode_members(json_t *in, struct spec *s, struct error *err)
+{
+    char sharing[16] = "exclusive";
+    int rc = take_text(in, "fstype", s->fstype, sizeof s->fstype, err);
+    if (rc == 0)
+        rc = take_text(in, "mkfs-options", s->mkfs_options, sizeof s->mkfs_options, err);
+    if (rc == 0)
+        rc = take_text(in, "mount-options", s->mount_options, sizeof s->mount_options, err);
+    if (rc == 0)
+        rc = take_text(in, "sharing", sharing, sizeof sharing, err);
+    if (rc == 0)
+        rc = take_number(in, "uid", UINT32_MAX - 1, &s->uid, err);
+    if (rc == 0)
+        rc = take_number(in, "gid", UINT32_MAX - 1, &s->gid, err);
+    if (rc == 0)
+        rc = take_number(in, "mode", 07777, &s->mode, err);
+    if (rc < 0)
+        return rc;
+    const struct fs *fs = fs_find(s->fstype);
+    if (!fs)
+        return error_set(err, -EINVAL, "fstype '%s' is not one of %s", s->fstype, fs_names());
+    if (strcmp(sharing, "exclusive") != 0 && strcmp(sharing, "host") != 0)
+        return error_set(err, -EINVAL, "sharing '%s' is neither exclusive nor host", sharing);
+    s->sharing = strcmp(sharing, "host") == 0 ? SHARING_HOST : SHARING_EXCLUSIVE;
+    s->fresh = json_is_true(json_object_get(in, "fresh"));
+    s->formatting = json_is_true(json_object_get(in, "formatting"));
+    rc = fs_check_mkfs_options(fs, s->mkfs_options, err);
+    return rc < 0 ? rc : fs_check_mount_options(fs, s->mount_options, err);
+}
+
+int spec_decode(const char *text, struct spec *ret, struct error *err)
+{
+    struct spec s = { .mode = 0755 };
+    json_auto_t *in = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(in))
+        return error_set(err, -EINVAL, "the image's metadata " SPEC_KEY " is no JSON object");
+    const json_t *version = json_object_get(in, "version");
+    if (!json_is_integer(version))
+        return error_set(err, -EINVAL, "the image's metadata " SPEC_KEY " has no version");
+    if (json_integer_value(version) > SPEC_VERSION)
+        return error_set(err, -EPROTONOSUPPORT,
+                         "the volume was made by a newer rbdvol (" SPEC_KEY " version %lld, this one knows %d); update "
+                         "rbdvol on this host",
+                         (long long)json_integer_value(version), SPEC_VERSION);
+    int rc = decode_members(in, &s, err);
+    if (rc < 0)
+        return error_prefix(err, "the image's metadata " SPEC_KEY " cannot be used");
+    s.unknown = unknown_of(in);
+    *ret = s;
+    return 0;
+}
+
+char *spec_encode(const struct spec *s)
+{
+    json_auto_t *out = s->unknown ? json_deep_copy(s->unknown) : json_object();
+    json_object_set_new(out, "version", json_integer(SPEC_VERSION));
+    json_object_set_new(out, "fstype", json_string(s->fstype));
+    json_object_set_new(out, "mkfs-options", json_string(s->mkfs_options));
+    json_object_set_new(out, "mount-options", json_string(s->mount_options));
+    json_object_set_new(out, "uid", json_integer(s->uid));
+    json_object_set_new(out, "gid", json_integer(s->gid));
+    json_object_set_new(out, "mode", json_integer(s->mode));
+    json_object_set_new(out, "sharing", json_string(s->sharing == SHARING_HOST ? "host" : "exclusive"));
+    json_object_set_new(out, "fresh", json_boolean(s->fresh));
+    if (s->formatting)
+        json_object_set_new(out, "formatting", json_true());
+    char *text = json_dumps(out, JSON_COMPACT | JSON_SORT_KEYS);
+    if (!text)
+        abort();
+    return text;
+}
+
+void spec_done(struct spec *spec)
+{
+    json_decref(spec->unknown);
+    *spec = (struct spec){ 0 };
+}
+
+const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_OPTIONS_MAX + 1])
+{
+    (void)snprintf(buf, SPEC_OPTIONS_MAX + 1, "%s", spec->mount_options);
+    for (char *p = buf; *p; p++)
+        if (*p == '+')
+            *p = ',';
+    return buf;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* What a later Mount on any host needs to know about a volume: the image's metadata rbdvol.spec. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "volume/settings.h"
+
+#define SPEC_KEY         "rbdvol.spec"
+#define SPEC_VERSION     1
+#define SPEC_OPTIONS_MAX 511
+
+struct spec {
+    char fstype[16];
+    char mkfs_options[SPEC_OPTIONS_MAX + 1];  /* words joined by '+' */
+    char mount_options[SPEC_OPTIONS_MAX + 1]; /* words joined by '+' */
+    uint32_t uid, gid, mode;                  /* of the root, set by the first Mount */
+    enum sharing sharing;
+    bool fresh;      /* the first Mount has not finished yet: lost+found, uid, gid and mode */
+    bool formatting; /* an image made by others that held nothing is being formatted by us */
+    json_t *unknown; /* members that this version does not know: written back as they were. NULL: none */
+};
+#define auto_spec CLEANUP(spec_done)
+
+/* The defaults of this host for a new volume. */
+void spec_default(const struct settings *settings, struct spec *ret);
+
+/* -EINVAL: not a spec, or a value that this program would never have written (another program, or a hostile tenant, may have):
+ * options and file system are checked as when they were given. -EPROTONOSUPPORT: made by a newer major version. */
+int spec_decode(const char *text, struct spec *ret, struct error *err);
+
+/* The JSON text; the caller frees. */
+char *spec_encode(const struct spec *spec);
+
+void spec_done(struct spec *spec);
+
+/* The mount options as mount(2)'s comma-separated words. Returns buf. */
+const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_OPTIONS_MAX + 1]);

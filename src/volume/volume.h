@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* One volume on this host: how far it is mapped and mounted, who holds it, and who works on it. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "ceph/image.h"
+#include "ceph/owner.h"
+#include "host/device.h"
+#include "host/mapper.h"
+#include "volume/holders.h"
+#include "volume/spec.h"
+
+/* The ladder. The rung is the state: Mount climbs, Unmount descends, recovery sets it by looking. */
+enum rung {
+    RUNG_DETACHED,
+    RUNG_CLAIMED, /* the control lock is held; the image is free, and fit to be mounted */
+    RUNG_MAPPED,  /* the mapping client holds the managed lock; the owner record is written */
+    RUNG_CHECKED, /* a helper process holds the device open; the file system is there and clean */
+    RUNG_MOUNTED,
+};
+
+/* What Get, List and status tell of a volume without asking the cluster. */
+struct volume_facts {
+    uint64_t size;
+    uint64_t features;
+    time_t created;
+    char fstype[16];
+    char mount_options[SPEC_OPTIONS_MAX + 1];
+    enum sharing sharing;
+    char device[32];
+    char mapper[8];
+};
+
+struct volume {
+    struct image_name name; /* full; never changes */
+    struct volume *next;    /* the table's list; the table's lock guards these two */
+    unsigned refs;
+
+    pthread_mutex_t lock;   /* short: guards what follows, never held over I/O or a call to the cluster (the state file, in
+                               memory on a tmpfs, is the exception) */
+    pthread_cond_t changed; /* any of what follows */
+    const char *busy;       /* the gate: what is being done ("mounting"), or NULL */
+    moment busy_since;
+    bool driven;            /* a thread is bringing the volume to where its holders want it */
+    struct holders holders;
+    enum rung rung;         /* written by who has the gate */
+    bool known;             /* facts are filled in */
+    struct volume_facts facts;
+    unsigned failures;      /* climbs that failed, counted */
+    struct error failure;   /* why the last of them did */
+    struct error trouble;   /* what keeps it from where its holders want it; code 0: nothing */
+    moment retry_at;        /* of a descent that failed; 0: none is due */
+    unsigned retries;
+    bool lost;              /* the mapping was fenced or ended under us */
+
+    /* Below: for who has the gate only. */
+    char image_id[IMAGE_ID_LEN + 1];
+    bool has_spec;          /* the image carries rbdvol.spec; otherwise spec is this host's defaults */
+    struct spec spec;
+    struct ctl ctl;
+    struct mapping mapping; /* from RUNG_MAPPED on */
+    struct device *device;  /* from RUNG_CHECKED on, but for one adopted when mounted; NULL: none */
+    struct device_node node;
+};
+
+struct volume *volume_new(const struct image_name *name);
+void volume_free(struct volume *v);
+
+/* Enters the gate, waiting until the deadline while somebody else is in it. -EBUSY: "mounting it for 3 min; try again". */
+int volume_gate_enter(struct volume *v, const char *what, moment deadline, struct error *err);
+void volume_gate_leave(struct volume *v);
+
+/* What the gate's owner is at now; for messages and status. what is a static string. */
+void volume_says(struct volume *v, const char *what);
+
+/* Sets the rung; wakes who waits. */
+void volume_set_rung(struct volume *v, enum rung rung);
+
+/* "detached", "mapped", "mounted", "lost", ... for status. With the lock held. */
+const char *volume_state(const struct volume *v);
+
+/* "mounting it for 3 min": what goes on, for a caller whose time is over. With the lock held. Returns buf. */
+const char *volume_doing(const struct volume *v, char *buf, size_t size);

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/volumes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "host/procs.h"
+#include "volume/collector.h"
+#include "volume/drive.h"
+#include "volume/engine.h"
+#include "volume/recover.h"
+
+#define TICK_MS      500
+#define COLLECT_MS   (24 * 3600000L)
+#define STOP_WAIT_MS 5000
+
+moment engine_ceph_deadline(const struct volumes *e)
+{
+    return clock_in_ms(e->settings->ceph_timeout_ms);
+}
+
+const char *engine_mountpoint(const struct volumes *e, const struct image_name *name, char buf[static PATH_MAX])
+{
+    char place[IMAGE_NAME_MAX + 1];
+    (void)snprintf(buf, PATH_MAX, "%s/%s/%s", e->settings->mount_root, image_name_place(name, place), name->image);
+    return buf;
+}
+
+int engine_place(struct volumes *e, const struct image_name *name, struct place *ret, struct error *err)
+{
+    return cluster_place(e->cluster, name->pool, name->ns, engine_ceph_deadline(e), ret, err);
+}
+
+/* Retries that are due, and mappers that have died. */
+static void tend(struct volumes *e)
+{
+    size_t n;
+    struct volume **all = table_all(&e->table, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct volume *v = all[i];
+        pthread_mutex_lock(&v->lock);
+        bool due = v->retry_at != 0 && clock_left_ms(v->retry_at) == 0;
+        if (due)
+            v->retry_at = 0;
+        if (!v->busy && !v->lost && v->rung >= RUNG_MAPPED && v->mapping.pid &&
+            !procs_alive(v->mapping.pid, v->mapping.pid_start)) {
+            v->lost = true;
+            log_error("lost: its mapper has ended pool=%s image=%s pid=%d", v->name.pool, v->name.image,
+                      (int)v->mapping.pid);
+        }
+        pthread_mutex_unlock(&v->lock);
+        if (due)
+            drive_kick(e, v);
+        table_release(&e->table, v);
+    }
+    free(all);
+}
+
+static void *collect(void *arg)
+{
+    struct volumes *e = arg;
+    collector_run(e);
+    LOCK_SCOPE(&e->lock);
+    e->driving--;
+    pthread_cond_broadcast(&e->changed);
+    return NULL;
+}
+
+/* In a thread of its own: it waits for Ceph. */
+static void start_collector(struct volumes *e)
+{
+    pthread_t thread;
+    pthread_mutex_lock(&e->lock);
+    e->driving++;
+    pthread_mutex_unlock(&e->lock);
+    if (pthread_create(&thread, NULL, collect, e) == 0) {
+        pthread_detach(thread);
+        return;
+    }
+    LOCK_SCOPE(&e->lock);
+    e->driving--;
+}
+
+static bool cluster_is_up(struct volumes *e)
+{
+    struct cluster_status s;
+    cluster_status(e->cluster, &s);
+    return s.state == CLUSTER_UP;
+}
+
+static void *keep(void *arg)
+{
+    struct volumes *e = arg;
+    moment collect_at = clock_now();
+    recover_mappings(e);
+    pthread_mutex_lock(&e->lock);
+    while (!e->stopping) {
+        pthread_mutex_unlock(&e->lock);
+        tend(e);
+        if (clock_left_ms(collect_at) == 0 && cluster_is_up(e)) {
+            start_collector(e);
+            collect_at = clock_in_ms(COLLECT_MS);
+        }
+        pthread_mutex_lock(&e->lock);
+        struct timespec until = clock_spec(clock_in_ms(TICK_MS));
+        while (!e->stopping && pthread_cond_timedwait(&e->changed, &e->lock, &until) == 0)
+            ;
+    }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+static void prepare(struct volumes *e, const struct settings *s)
+{
+    struct error err;
+    e->settings = s;
+    e->self = (struct owner_self){ &e->host, s->name };
+    (void)snprintf(e->run_dir, sizeof e->run_dir, "%s/map", s->state_dir);
+    (void)snprintf(e->volumes_dir, sizeof e->volumes_dir, "%s/volumes", s->state_dir);
+    e->mapper_host = (struct mapper_host){ .instance = s->name,
+                                           .ceph_conf = s->ceph_conf,
+                                           .cluster = s->cluster,
+                                           .user = s->user,
+                                           .connect_ms = s->ceph_timeout_ms,
+                                           .run_dir = e->run_dir };
+    pthread_mutex_init(&e->lock, NULL);
+    clock_cond_init(&e->changed);
+    table_init(&e->table);
+    if (mapper_choose(s->mapper, &e->mapper, e->mapper_why, sizeof e->mapper_why, &err) < 0) {
+        e->mapper = NULL; /* everything but Mount works; the reason is in each refusal and in status */
+        (void)snprintf(e->mapper_why, sizeof e->mapper_why, "%.255s", err.msg);
+        log_error("no volume can be mounted on this host: %s", err.msg);
+    }
+}
+
+static void engine_free(struct volumes *e)
+{
+    table_done(&e->table);
+    pthread_cond_destroy(&e->changed);
+    pthread_mutex_destroy(&e->lock);
+    free(e);
+}
+
+int volumes_start(const struct settings *s, struct volumes **ret, struct error *err)
+{
+    const struct connection_options opts = {
+        .conf = s->ceph_conf, .cluster = s->cluster, .user = s->user, .timeout_ms = s->ceph_timeout_ms
+    };
+    struct volumes *e = calloc(1, sizeof *e);
+    if (!e)
+        abort();
+    prepare(e, s);
+    int rc = identity_read(&e->host, err);
+    if (rc == 0)
+        rc = recover_state(e, err);
+    if (rc == 0)
+        rc = cluster_start(&opts, s->pools[0], s->ns, &e->cluster, err);
+    if (rc == 0) {
+        rc = -pthread_create(&e->keeper, NULL, keep, e);
+        if (rc < 0)
+            error_set(err, rc, "cannot start a thread: %s", error_text(rc));
+        e->keeper_started = rc == 0;
+    }
+    if (rc < 0) {
+        cluster_stop(e->cluster);
+        engine_free(e);
+        return rc;
+    }
+    *ret = e;
+    return 0;
+}
+
+void volumes_stop(struct volumes *e)
+{
+    if (!e)
+        return;
+    struct timespec until = clock_spec(clock_in_ms(STOP_WAIT_MS));
+    pthread_mutex_lock(&e->lock);
+    e->stopping = true;
+    pthread_cond_broadcast(&e->changed);
+    pthread_mutex_unlock(&e->lock);
+    pthread_join(e->keeper, NULL);
+    pthread_mutex_lock(&e->lock);
+    while (e->driving > 0 && pthread_cond_timedwait(&e->changed, &e->lock, &until) == 0)
+        ;
+    unsigned driving = e->driving;
+    pthread_mutex_unlock(&e->lock);
+    if (driving > 0) { /* the next start finishes or undoes it; the process ends now, and its threads with it */
+        log_notice("stopping in the middle of %u operations; the next start goes on with them", driving);
+        return;
+    }
+    cluster_stop(e->cluster);
+    engine_free(e);
+}
+
+void volumes_summary(struct volumes *e, char *buf, size_t size)
+{
+    static const char *const states[] = {
+        [CLUSTER_CONNECTING] = "connecting", [CLUSTER_UP] = "up", [CLUSTER_DOWN] = "down"
+    };
+    struct cluster_status s;
+    size_t n, mounted = 0, pending = 0;
+    cluster_status(e->cluster, &s);
+    struct volume **all = table_all(&e->table, &n);
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&all[i]->lock);
+        mounted += all[i]->rung == RUNG_MOUNTED;
+        pending += all[i]->trouble.code < 0;
+        pthread_mutex_unlock(&all[i]->lock);
+        table_release(&e->table, all[i]);
+    }
+    free(all);
+    int at = snprintf(buf, size, "cluster %s, %zu volumes mounted", states[s.state], mounted);
+    if (pending && at > 0 && (size_t)at < size)
+        (void)snprintf(buf + at, size - (size_t)at, ", %zu with trouble (see `rbdvol status`)", pending);
+}
