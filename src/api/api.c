@@ -124,12 +124,12 @@ static void metrics(struct volumes *volumes, struct api_reply *ret)
     size_t n, mounted = 0;
     char *body = NULL;
     cluster_status(volumes->cluster, &s);
-    struct volume **all = table_all(&volumes->table, &n);
+    struct volume **all = registry_all(&volumes->registry, &n);
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&all[i]->lock);
         mounted += all[i]->rung == RUNG_MOUNTED;
         pthread_mutex_unlock(&all[i]->lock);
-        table_release(&volumes->table, all[i]);
+        registry_release(&volumes->registry, all[i]);
     }
     free(all);
     if (asprintf(&body,

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/channel.h"
+#include "device/nobody.h"
 #include "device/privileges.h"
 #include "device/requests.h"
 
@@ -34,8 +36,10 @@ static bool serve(struct holding *held)
     return reply && channel_send(CHANNEL_FD, reply, clock_in_ms(REPLY_MS), &err) == 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 2 && strcmp(argv[1], "as-nobody") == 0)
+        return nobody_exec(argv + 2);
     int type;
     socklen_t len = sizeof type;
     if (getsockopt(CHANNEL_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET) {

@@ -13,6 +13,7 @@
 #include "base/channel.h"
 #include "base/cleanup.h"
 #include "base/command.h"
+#include "host/helper.h"
 
 #define END_MS 2000
 
@@ -25,24 +26,6 @@ struct device {
     pid_t pid;
     bool lost; /* it was killed, or has ended */
 };
-
-/* From the build tree the helper is beside us or beside our directory; installed, in libexec. */
-static void helper_path(char *buf, size_t size)
-{
-    static const char *const near[] = { "rbdvol-device", "../device/rbdvol-device" };
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n > 0) {
-        self[n] = '\0';
-        char *slash = strrchr(self, '/');
-        if (slash)
-            *slash = '\0';
-        for (size_t i = 0; i < sizeof near / sizeof *near; i++)
-            if (snprintf(buf, size, "%s/%s", self, near[i]) < (int)size && access(buf, X_OK) == 0)
-                return;
-    }
-    (void)snprintf(buf, size, "%s/rbdvol-device", RBDVOL_LIBEXECDIR);
-}
 
 int device_start(struct device **ret, struct error *err)
 {

@@ -32,6 +32,7 @@ static const struct fs table[] = {
         .name = "btrfs",
         .min_size = 109 * MIB,
         .mkfs = "mkfs.btrfs",
+        .blind = true,
         .mkfs_args = (const char *const[]){ "-q", "-K", "-f", "-s", "4096", NULL },
         .mount_options = "",
     },

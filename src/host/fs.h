@@ -2,6 +2,7 @@
 /* The file systems that volumes may have: how they are made, which options they take. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@ struct fs {
     const char *mkfs;      /* the program, "mkfs.xfs" */
     /* Fixed part: force what every mapper takes (4096-byte sectors) and what is quick on a sparse file; NULL-ended. */
     const char *const *mkfs_args;
+    bool blind;                /* its mkfs must not see what is mounted (host/scratch.c) */
     const char *mount_options; /* always added, "" if none; ext4: errors=remount-ro */
 };
 

@@ -3,6 +3,7 @@
  * then go to the image. (`mkfs.btrfs scratch other` once turned a stranger's disk into btrfs.) */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "base/command.h"
 #include "base/text.h"
 #include "host/fs.h"
+#include "host/helper.h"
 #include "host/probe.h"
 
 #define NOBODY     65534
@@ -76,39 +78,64 @@ static const char *words_of(struct command_output *out)
     return out->text;
 }
 
-static int mkfs(const struct fs *fs, const char *options, int fd, moment deadline, struct error *err)
+/* mkfs.btrfs looks at the backing file of every loop device that is mounted, and gives up when it may not:
+ * nobody may not. So rbdvol-device starts it, where it sees no mounts (device/nobody.c); that one becomes
+ * nobody by itself. */
+static size_t begin_argv(const struct fs *fs, char helper[static PATH_MAX], const char **argv)
 {
-    const char *argv[ARGS_MAX] = { fs->mkfs };
-    char words[OPTION_MAX], *save = NULL;
-    size_t n = 1;
-    if (snprintf(words, sizeof words, "%s", options) >= (int)sizeof words)
-        return error_set(err, -EINVAL, "mkfs options are longer than %d bytes", OPTION_MAX - 1);
+    size_t n = 0;
+    if (fs->blind) {
+        helper_path(helper, PATH_MAX);
+        argv[n++] = helper;
+        argv[n++] = "as-nobody";
+    }
+    argv[n++] = fs->mkfs;
     for (size_t i = 0; fs->mkfs_args[i]; i++)
         argv[n++] = fs->mkfs_args[i];
-    for (char *w = strtok_r(words, "+", &save); w; w = strtok_r(NULL, "+", &save)) {
-        if (n + 2 >= ARGS_MAX)
-            return error_set(err, -EINVAL, "too many mkfs options");
-        argv[n++] = w;
-    }
-    argv[n] = "/proc/self/fd/3";
-    const struct command cmd = { .argv = argv, .keep_fd = fd, .unprivileged = true, .deadline = deadline };
-    struct command_output out;
-    int rc = command_run(&cmd, &out, err);
-    if (rc == -ENOENT)
+    return n;
+}
+
+static int mkfs_failed(const struct fs *fs, const char *options, int rc, struct command_output *out,
+                       struct error *err)
+{
+    if (rc == -ENOENT || (fs->blind && rc == 127))
         return error_set(err, -EOPNOTSUPP,
                          "cannot make a file system: %s (or setpriv) is not installed: install %s", fs->mkfs,
                          strcmp(fs->name, "xfs") == 0    ? "xfsprogs"
                          : strcmp(fs->name, "ext4") == 0 ? "e2fsprogs"
                                                          : "btrfs-progs");
-    if (rc <= 0)
+    if (rc < 0)
         return rc;
-    if (strstr(out.text, "No space left on device"))
-        return error_set(err, -ENOSPC,
-                         "%s ran out of space in the scratch directory: free some, or choose another "
-                         "directory with scratch-dir",
-                         fs->mkfs);
+    if (strstr(out->text, "No space left on device"))
+        return error_set(
+            err, -ENOSPC,
+            "%s ran out of space in the scratch directory: free some, or choose another directory with "
+            "scratch-dir",
+            fs->mkfs);
     return error_set(err, -EINVAL, "%s%s%s failed (%d): %.300s", fs->mkfs, options[0] ? " with " : "",
-                     options, rc, words_of(&out));
+                     options, rc, words_of(out));
+}
+
+static int mkfs(const struct fs *fs, const char *options, int fd, moment deadline, struct error *err)
+{
+    const char *argv[ARGS_MAX];
+    char words[OPTION_MAX], helper[PATH_MAX], *save = NULL;
+    struct command_output out;
+    if (snprintf(words, sizeof words, "%s", options) >= (int)sizeof words)
+        return error_set(err, -EINVAL, "mkfs options are longer than %d bytes", OPTION_MAX - 1);
+    size_t n = begin_argv(fs, helper, argv);
+    for (char *w = strtok_r(words, "+", &save); w; w = strtok_r(NULL, "+", &save)) {
+        if (n + 2 >= ARGS_MAX)
+            return error_set(err, -EINVAL, "too many mkfs options");
+        argv[n++] = w;
+    }
+    argv[n++] = "/proc/self/fd/3";
+    argv[n] = NULL;
+    const struct command cmd = {
+        .argv = argv, .keep_fd = fd, .unprivileged = !fs->blind, .deadline = deadline
+    };
+    int rc = command_run(&cmd, &out, err);
+    return rc == 0 ? 0 : mkfs_failed(fs, options, rc, &out, err);
 }
 
 int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,

@@ -178,7 +178,7 @@ static int work_run(void *arg, struct error *err)
 static void work_release(void *arg)
 {
     struct work *w = arg;
-    table_release(&w->engine->table, w->volume);
+    registry_release(&w->engine->registry, w->volume);
     spec_done(&w->asked.spec);
     free(w);
 }
@@ -207,7 +207,7 @@ int create_volume(struct volumes *e, const char *text, const json_t *opts, momen
     }
     w->asked.name.image = image;
     w->engine = e;
-    w->volume = table_get(&e->table, &image);
+    w->volume = registry_get(&e->registry, &image);
     w->deadline = deadline;
     rc = job_run(work_run, work_release, w, deadline, err);
     return rc < 0 ? error_prefix(err, "cannot create '%s'", image_name_full(&image, full)) : 0;

@@ -84,7 +84,7 @@ static void *drive(void *arg)
     v->driven = false;
     pthread_cond_broadcast(&v->changed);
     pthread_mutex_unlock(&v->lock);
-    table_release(&e->table, v);
+    registry_release(&e->registry, v);
     LOCK_SCOPE(&e->lock);
     e->driving--;
     pthread_cond_broadcast(&e->changed);
@@ -110,7 +110,7 @@ void drive_kick(struct volumes *e, struct volume *v)
     struct run *run = malloc(sizeof *run);
     if (!run)
         abort();
-    *run = (struct run){ e, table_hold(&e->table, v) };
+    *run = (struct run){ e, registry_hold(&e->registry, v) };
     int rc = pthread_create(&thread, NULL, drive, run);
     if (rc == 0) {
         pthread_detach(thread);
@@ -127,7 +127,7 @@ void drive_kick(struct volumes *e, struct volume *v)
             climb_failed(e, v, &err);
         try_later(v, &err);
     }
-    table_release(&e->table, v);
+    registry_release(&e->registry, v);
     LOCK_SCOPE(&e->lock);
     e->driving--;
 }

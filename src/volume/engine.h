@@ -3,7 +3,7 @@
 #pragma once
 
 #include "ceph/cluster.h"
-#include "volume/table.h"
+#include "volume/registry.h"
 #include "volume/volumes.h"
 
 struct volumes {
@@ -16,7 +16,7 @@ struct volumes {
     struct mapper_host mapper_host;
     char run_dir[PATH_MAX];     /* STATE_DIR/map */
     char volumes_dir[PATH_MAX]; /* STATE_DIR/volumes */
-    struct table table;
+    struct registry registry;
 
     pthread_t keeper;
     pthread_mutex_t lock; /* guards what follows */

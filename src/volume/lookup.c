@@ -12,13 +12,13 @@
 /* Held, mounted or worked on? */
 static bool in_use_here(struct volumes *e, const struct image_name *name)
 {
-    struct volume *v = table_find(&e->table, name);
+    struct volume *v = registry_find(&e->registry, name);
     if (!v)
         return false;
     pthread_mutex_lock(&v->lock);
     bool used = v->holders.n > 0 || v->rung > RUNG_DETACHED || v->retry_at != 0;
     pthread_mutex_unlock(&v->lock);
-    table_release(&e->table, v);
+    registry_release(&e->registry, v);
     return used;
 }
 

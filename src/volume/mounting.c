@@ -133,11 +133,11 @@ int mount_volume(struct volumes *e, const char *text, const char *id, const stru
         rc = lookup_name(e, &name, &image, err);
     if (rc < 0)
         return error_prefix(err, "cannot mount '%.100s'", text);
-    struct volume *v = table_get(&e->table, &image);
+    struct volume *v = registry_get(&e->registry, &image);
     rc = mount_known(e, v, id, caller, deadline, err);
     image_name_full(&image, full);
     if (rc < 0) {
-        table_release(&e->table, v);
+        registry_release(&e->registry, v);
         return strstr(err->msg, full) ? rc : error_prefix(err, "cannot mount '%s'", full);
     }
     log_info("mounted volume=%s id=%.12s peer=%d ms=%lld", full, id[0] ? id : "-", (int)caller->pid,
@@ -165,7 +165,7 @@ void mount_sent(struct volumes *e, struct grant *g, bool delivered)
                    v->name.image, g->id);
         drive_kick(e, v);
     }
-    table_release(&e->table, v);
+    registry_release(&e->registry, v);
     free(g);
 }
 
@@ -196,7 +196,7 @@ int unmount_volume(struct volumes *e, const char *text, const char *id, moment d
     if (rc < 0)
         return error_prefix(err, "cannot unmount '%.100s'", text);
     lookup_local(e, &name, &image); /* never asks the cluster: what is not here is unmounted */
-    struct volume *v = table_find(&e->table, &image);
+    struct volume *v = registry_find(&e->registry, &image);
     if (!v)
         return 0;
     bool known, last;
@@ -212,7 +212,7 @@ int unmount_volume(struct volumes *e, const char *text, const char *id, moment d
         LOCK_SCOPE(&v->lock);
         rc = wait_until_down(v, deadline, err);
     }
-    table_release(&e->table, v);
+    registry_release(&e->registry, v);
     image_name_full(&image, full);
     if (known)
         log_info("unmounted volume=%s id=%.12s last=%s ms=%lld", full, id[0] ? id : "-", last ? "yes" : "no",

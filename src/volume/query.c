@@ -47,7 +47,7 @@ static json_t *view_json(struct view *w, const char *asked)
 /* From memory: 1 the volume is mapped or mounted here, or held, and its facts are known. */
 static int view_local(struct volumes *e, const struct image_name *name, struct view *w)
 {
-    struct volume *v = table_find(&e->table, name);
+    struct volume *v = registry_find(&e->registry, name);
     if (!v)
         return 0;
     int here = 0;
@@ -65,7 +65,7 @@ static int view_local(struct volumes *e, const struct image_name *name, struct v
             (void)snprintf(w->owner, sizeof w->owner, "%s (this host)", e->host.host);
         }
     }
-    table_release(&e->table, v);
+    registry_release(&e->registry, v);
     return here;
 }
 
@@ -144,14 +144,14 @@ int query_path(struct volumes *e, const char *text, char mountpoint[static PATH_
         return rc;
     mountpoint[0] = '\0';
     lookup_local(e, &name, &image);
-    struct volume *v = table_find(&e->table, &image);
+    struct volume *v = registry_find(&e->registry, &image);
     if (!v)
         return 0;
     pthread_mutex_lock(&v->lock);
     if (v->rung == RUNG_MOUNTED)
         engine_mountpoint(e, &image, mountpoint);
     pthread_mutex_unlock(&v->lock);
-    table_release(&e->table, v);
+    registry_release(&e->registry, v);
     return 0;
 }
 
@@ -197,13 +197,13 @@ static int list_pools(struct volumes *e, struct listing *l, struct error *err)
 static void add_volume(struct volumes *e, json_t *out, const struct image_name *image, bool plain)
 {
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX] = "";
-    struct volume *v = table_find(&e->table, image);
+    struct volume *v = registry_find(&e->registry, image);
     if (v) {
         pthread_mutex_lock(&v->lock);
         if (v->rung == RUNG_MOUNTED)
             engine_mountpoint(e, image, mountpoint);
         pthread_mutex_unlock(&v->lock);
-        table_release(&e->table, v);
+        registry_release(&e->registry, v);
     }
     json_array_append_new(out, json_pack("{s:s, s:s}", "Name", plain ? image->image : image_name_full(image, full),
                                          "Mountpoint", mountpoint));
@@ -213,7 +213,7 @@ static void add_volume(struct volumes *e, json_t *out, const struct image_name *
 static size_t list_local(struct volumes *e, json_t *out)
 {
     size_t n, listed = 0;
-    struct volume **all = table_all(&e->table, &n);
+    struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&all[i]->lock);
         bool here = all[i]->rung == RUNG_MOUNTED || all[i]->holders.n > 0;
@@ -222,7 +222,7 @@ static size_t list_local(struct volumes *e, json_t *out)
             add_volume(e, out, &all[i]->name, strcmp(all[i]->name.pool, e->settings->pools[0]) == 0 && !all[i]->name.ns[0]);
             listed++;
         }
-        table_release(&e->table, all[i]);
+        registry_release(&e->registry, all[i]);
     }
     free(all);
     return listed;
@@ -292,12 +292,12 @@ json_t *query_status(struct volumes *e)
 {
     size_t n;
     json_t *list = json_array(), *hidden = json_object(), *pools = json_array();
-    struct volume **all = table_all(&e->table, &n);
+    struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
         json_t *one = volume_json(e, all[i]);
         if (one)
             json_array_append_new(list, one);
-        table_release(&e->table, all[i]);
+        registry_release(&e->registry, all[i]);
     }
     free(all);
     for (unsigned i = 0; i < e->settings->npools; i++)

@@ -38,7 +38,7 @@ static void look_at_mount(struct volumes *e, struct volume *v)
 
 static void take_state(struct volumes *e, const struct state *s)
 {
-    struct volume *v = table_get(&e->table, &s->name);
+    struct volume *v = registry_get(&e->registry, &s->name);
     LOCK_SCOPE(&v->lock);
     close_gate(v);
     memcpy(v->image_id, s->image_id, sizeof v->image_id);
@@ -58,7 +58,7 @@ int recover_state(struct volumes *e, struct error *err)
 static bool take_mapping(void *arg, const struct mapping *m)
 {
     struct volumes *e = arg;
-    struct volume *v = table_get(&e->table, &m->name);
+    struct volume *v = registry_get(&e->registry, &m->name);
     bool taken = false;
     {
         LOCK_SCOPE(&v->lock);
@@ -77,7 +77,7 @@ static bool take_mapping(void *arg, const struct mapping *m)
     if (!taken)
         log_warning("a second mapper of one image is left alone pool=%s image=%s pid=%d", m->name.pool, m->name.image,
                     (int)m->pid);
-    table_release(&e->table, v); /* the gate is closed: it stays in the table */
+    registry_release(&e->registry, v); /* the gate is closed: it stays in the registry */
     return taken;
 }
 
@@ -119,10 +119,10 @@ void recover_mappings(struct volumes *e)
     size_t n;
     if (e->mapper && e->mapper->find(&e->mapper_host, take_mapping, e, &err) < 0)
         log_error("cannot look for mappers that are alive: %s", err.msg);
-    struct volume **all = table_all(&e->table, &n);
+    struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
         settle(e, all[i]);
-        table_release(&e->table, all[i]);
+        registry_release(&e->registry, all[i]);
     }
     free(all);
 }

@@ -128,7 +128,7 @@ static int work_run(void *arg, struct error *err)
 static void work_release(void *arg)
 {
     struct work *w = arg;
-    table_release(&w->engine->table, w->volume);
+    registry_release(&w->engine->registry, w->volume);
     free(w);
 }
 
@@ -147,7 +147,7 @@ int remove_volume(struct volumes *e, const char *text, bool for_good, moment dea
     struct work *w = calloc(1, sizeof *w);
     if (!w)
         abort();
-    *w = (struct work){ e, table_get(&e->table, &image), for_good || e->settings->remove == REMOVE_DELETE, deadline };
+    *w = (struct work){ e, registry_get(&e->registry, &image), for_good || e->settings->remove == REMOVE_DELETE, deadline };
     rc = job_run(work_run, work_release, w, deadline, err);
     return rc < 0 ? error_prefix(err, "cannot remove '%s'", image_name_full(&image, full)) : 0;
 }

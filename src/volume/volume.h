@@ -35,7 +35,7 @@ struct volume_facts {
 
 struct volume {
     struct image_name name; /* full; never changes */
-    struct volume *next;    /* the table's list; the table's lock guards these two */
+    struct volume *next;    /* the registry's list; its lock guards these two */
     unsigned refs;
 
     pthread_mutex_t lock;   /* short: guards what follows, never held over I/O or a call to the cluster (the state file, in

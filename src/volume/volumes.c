@@ -39,7 +39,7 @@ int engine_place(struct volumes *e, const struct image_name *name, struct place 
 static void tend(struct volumes *e)
 {
     size_t n;
-    struct volume **all = table_all(&e->table, &n);
+    struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
         struct volume *v = all[i];
         pthread_mutex_lock(&v->lock);
@@ -55,7 +55,7 @@ static void tend(struct volumes *e)
         pthread_mutex_unlock(&v->lock);
         if (due)
             drive_kick(e, v);
-        table_release(&e->table, v);
+        registry_release(&e->registry, v);
     }
     free(all);
 }
@@ -129,7 +129,7 @@ static void prepare(struct volumes *e, const struct settings *s)
                                            .run_dir = e->run_dir };
     pthread_mutex_init(&e->lock, NULL);
     clock_cond_init(&e->changed);
-    table_init(&e->table);
+    registry_init(&e->registry);
     if (mapper_choose(s->mapper, &e->mapper, e->mapper_why, sizeof e->mapper_why, &err) < 0) {
         e->mapper = NULL; /* everything but Mount works; the reason is in each refusal and in status */
         (void)snprintf(e->mapper_why, sizeof e->mapper_why, "%.255s", err.msg);
@@ -139,7 +139,7 @@ static void prepare(struct volumes *e, const struct settings *s)
 
 static void engine_free(struct volumes *e)
 {
-    table_done(&e->table);
+    registry_done(&e->registry);
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->lock);
     free(e);
@@ -205,13 +205,13 @@ void volumes_summary(struct volumes *e, char *buf, size_t size)
     struct cluster_status s;
     size_t n, mounted = 0, pending = 0;
     cluster_status(e->cluster, &s);
-    struct volume **all = table_all(&e->table, &n);
+    struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&all[i]->lock);
         mounted += all[i]->rung == RUNG_MOUNTED;
         pending += all[i]->trouble.code < 0;
         pthread_mutex_unlock(&all[i]->lock);
-        table_release(&e->table, all[i]);
+        registry_release(&e->registry, all[i]);
     }
     free(all);
     int at = snprintf(buf, size, "cluster %s, %zu volumes mounted", states[s.state], mounted);

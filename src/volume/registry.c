@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-#include "volume/table.h"
+#include "volume/registry.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 
-void table_init(struct table *t)
+void registry_init(struct registry *t)
 {
     pthread_mutex_init(&t->lock, NULL);
     t->first = NULL;
 }
 
-void table_done(struct table *t)
+void registry_done(struct registry *t)
 {
     while (t->first) {
         struct volume *v = t->first;
@@ -28,7 +28,7 @@ static bool same_name(const struct image_name *a, const struct image_name *b)
 }
 
 /* With the lock held. */
-static struct volume *find(struct table *t, const struct image_name *name)
+static struct volume *find(struct registry *t, const struct image_name *name)
 {
     struct volume *v = t->first;
     while (v && !same_name(&v->name, name))
@@ -38,13 +38,13 @@ static struct volume *find(struct table *t, const struct image_name *name)
     return v;
 }
 
-struct volume *table_find(struct table *t, const struct image_name *name)
+struct volume *registry_find(struct registry *t, const struct image_name *name)
 {
     LOCK_SCOPE(&t->lock);
     return find(t, name);
 }
 
-struct volume *table_get(struct table *t, const struct image_name *name)
+struct volume *registry_get(struct registry *t, const struct image_name *name)
 {
     LOCK_SCOPE(&t->lock);
     struct volume *v = find(t, name);
@@ -57,21 +57,21 @@ struct volume *table_get(struct table *t, const struct image_name *name)
     return v;
 }
 
-struct volume *table_hold(struct table *t, struct volume *v)
+struct volume *registry_hold(struct registry *t, struct volume *v)
 {
     LOCK_SCOPE(&t->lock);
     v->refs++;
     return v;
 }
 
-/* Nothing of the volume is here. Lock order: the table's, then the volume's. */
+/* Nothing of the volume is here. Lock order: the registry's, then the volume's. */
 static bool idle(struct volume *v)
 {
     LOCK_SCOPE(&v->lock);
     return !v->busy && !v->driven && v->holders.n == 0 && v->rung == RUNG_DETACHED && v->retry_at == 0;
 }
 
-void table_release(struct table *t, struct volume *v)
+void registry_release(struct registry *t, struct volume *v)
 {
     {
         LOCK_SCOPE(&t->lock);
@@ -85,7 +85,7 @@ void table_release(struct table *t, struct volume *v)
     volume_free(v);
 }
 
-struct volume **table_all(struct table *t, size_t *n)
+struct volume **registry_all(struct registry *t, size_t *n)
 {
     LOCK_SCOPE(&t->lock);
     size_t count = 0;

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: one cluster and one dockerd for the session, one directory, its daemons and a leak check for each test."""
+
+import itertools
+import os
+import shutil
+import signal
+import sys
+import tempfile
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TESTS = os.path.dirname(HERE)
+sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "docker", "blackbox")]
+
+from cluster import Cluster  # noqa: E402
+from daemon import RBDVOL, Daemon  # noqa: E402
+from engine import Engine  # noqa: E402
+from leaks import Leaks  # noqa: E402
+
+_numbers = itertools.count(1)
+
+
+def pytest_configure(config):
+    if os.geteuid() != 0:
+        pytest.exit("these tests mount file systems: run them as root", returncode=2)
+    if not os.access(RBDVOL, os.X_OK):
+        pytest.exit(f"{RBDVOL} is not built", returncode=2)
+    # a terminated run takes down what it started, as an interrupted one does
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call":
+        item.call_failed = report.failed
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.failed and world:
+        for d in world.leaks.daemons:
+            report.sections.append((f"log of {d.name}", "\n".join(d.log_text().splitlines()[-60:])))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The private cluster, made once."""
+    made = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """The private dockerd, made once, with the images "box" and "seeded" (content at /data, which is a VOLUME)."""
+    made = Engine.start(tempfile.mkdtemp(prefix="rbdvol-docker-", dir="/tmp"))
+    made.import_image("box")
+    made.import_image("seeded", {"data/seed": "from the image\n", "data/below/deep": "deeper\n"}, ["VOLUME /data"])
+    yield made
+    made.stop()
+
+
+class World:
+    """One test's directory and daemons."""
+
+    def __init__(self, cluster):
+        # short: a socket's path has at most 107 bytes
+        self.dir = tempfile.mkdtemp(prefix="rbdt-", dir="/tmp")
+        self.cluster = cluster
+        self.leaks = Leaks(self.dir, cluster)
+
+    def daemon(self, name=None, start=True, **options):
+        """A daemon of an instance of its own. Options of `rbdvol serve` with _ for -."""
+        name = name or f"rbdtest-{os.getpid()}-{next(_numbers)}"
+        options.setdefault("ceph_conf", self.cluster.conf)
+        made = Daemon(self.dir, name, **options)
+        self.leaks.daemons.append(made)
+        if start:
+            made.start()
+        return made
+
+
+@pytest.fixture(autouse=True)
+def world(request, cluster):
+    """The leak check: fails a test that passed, but left something behind."""
+    here = World(cluster)
+    request.node.call_failed = True
+    try:
+        yield here
+        if not request.node.call_failed:
+            problems = []
+            for d in here.leaks.daemons:
+                try:
+                    d.stop()
+                except AssertionError as e:
+                    problems.append(str(e))
+            problems += here.leaks.settled()
+            assert not problems, "left behind:\n  " + "\n  ".join(problems)
+    finally:
+        here.leaks.clear()
+        shutil.rmtree(here.dir, ignore_errors=True)
+
+
+@pytest.fixture
+def daemon(world):
+    """A running daemon, connected to the cluster."""
+    return world.daemon().await_cluster()

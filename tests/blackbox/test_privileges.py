@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""What the processes are allowed to do, read from the kernel, thread by thread."""
+
+import os
+
+import process
+import pytest
+from waiting import until
+
+BITS = {"CHOWN": 0, "DAC_OVERRIDE": 1, "DAC_READ_SEARCH": 2, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7,
+        "SETPCAP": 8, "LINUX_IMMUTABLE": 9, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "SYS_RESOURCE": 24}
+DOCUMENTED = sum(1 << bit for bit in BITS.values())
+
+
+def beyond(pid):
+    """Every thread's capabilities beyond the documented ones, as lines."""
+    found = []
+    for tid in process.threads(pid):
+        status = process.status(pid, tid)
+        for field in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"):
+            extra = int(status[field], 16) & ~(DOCUMENTED if field in ("CapEff", "CapPrm", "CapBnd") else 0)
+            if extra:
+                found.append(f"thread {tid} ({status['Name']}): {field} {extra:#x}")
+    return found
+
+
+@pytest.fixture
+def busy(daemon):
+    """A daemon with a mounted volume and some answered requests: all kinds of threads are there."""
+    daemon.create("db", size="1G", fstype="ext4")
+    daemon.mount("db", "a")
+    yield daemon
+    daemon.unmount("db", "a")
+
+
+def test_no_thread_of_the_daemon_has_more_capabilities_than_documented(busy):
+    assert len(process.threads(busy.pid)) > 3
+    assert beyond(busy.pid) == []
+
+
+def test_it_has_what_it_needs(busy):
+    effective = int(process.status(busy.pid)["CapEff"], 16)
+    granted = int(process.status("self")["CapEff"], 16)
+    for name, bit in BITS.items():
+        if granted & 1 << bit:
+            assert effective & 1 << bit, f"CAP_{name} was dropped"
+
+
+def test_no_thread_of_a_mapper_has_more_capabilities_than_documented(busy):
+    mappers = busy.mappers()
+    assert len(mappers) == 1
+    for pid in mappers:
+        assert beyond(pid) == []
+
+
+def test_no_process_can_gain_privileges(busy):
+    for pid in [busy.pid, *busy.mappers()]:
+        for tid in process.threads(pid):
+            assert process.status(pid, tid)["NoNewPrivs"] == "1", f"thread {tid} of pid {pid}"
+
+
+def test_a_mapper_inherits_no_descriptors(busy):
+    daemon_sockets = {os.readlink(f"/proc/{busy.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{busy.pid}/fd")
+                      if os.readlink(f"/proc/{busy.pid}/fd/{fd}").startswith("socket:")}
+    for pid in busy.mappers():
+        links = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        assert [links.get(fd) for fd in (0, 1)] == ["/dev/null", "/dev/null"]
+        assert not [link for link in links.values() if link.endswith((".log", ".sock"))]
+        assert not daemon_sockets & set(links.values())
+
+
+def test_a_mapper_ignores_sigterm_while_its_volume_is_mounted(busy):
+    ignored = 1 << 14  # SIGTERM is 15, bit 14
+    for pid in busy.mappers():
+        status = process.status(pid)
+        assert (int(status["SigIgn"], 16) | int(status["SigBlk"], 16) | int(status["SigCgt"], 16)) & ignored
+
+
+def test_a_mapper_is_in_a_session_of_its_own_and_its_name_says_whose_it_is(busy):
+    for pid, words in busy.mappers().items():
+        assert os.getsid(pid) != os.getsid(busy.pid)
+        assert words[0].startswith("@")
+        assert busy.name in " ".join(words)
+
+
+def test_no_secret_is_in_an_argument_a_log_or_a_state_file(world, busy):
+    with open(os.path.join(world.cluster.dir, "client.rbdvol.keyring"), encoding="ascii") as f:
+        key = f.read().split("key = ")[1].split()[0]
+    for pid in [busy.pid, *busy.mappers(), *busy.helpers()]:
+        assert key not in " ".join(process.argv(pid))
+    assert key not in busy.log_text()
+    for name in busy.state_files():
+        path = os.path.join(busy.path("state-dir"), name)
+        if os.path.isfile(path):
+            with open(path, "rb") as f:
+                assert key.encode() not in f.read(1 << 20)
+
+
+def test_only_root_reads_what_the_daemon_writes(busy):
+    for option in ("state-dir", "scratch-dir"):
+        for folder, _, _ in os.walk(busy.path(option)):
+            assert os.stat(folder).st_mode & 0o022 == 0, folder
+    assert os.stat(busy.path("state-dir")).st_mode & 0o077 == 0
+
+
+def test_a_core_of_a_process_with_keys_is_not_readable_by_others(busy):
+    for pid in [busy.pid, *busy.mappers()]:
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            assert "Umask:\t0077" in f.read(), f"pid {pid}"
+
+
+def test_helpers_are_gone_when_the_work_is_done(busy):
+    until(lambda: not busy.zombies(), "the children to be reaped", 5)

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""Waiting for something to become true, with a deadline; never a sleep of a guessed length."""
+
+import time
+
+
+class TookTooLong(AssertionError):
+    """What was waited for did not happen in time."""
+
+
+def until(condition, what, seconds=10.0, interval=0.01):
+    """Calls condition() until it returns something true, and returns that."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= end:
+            raise TookTooLong(f"waited {seconds:g} s for: {what}")
+        time.sleep(interval)
+        interval = min(interval * 1.5, 0.1)

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/command.h"
+#include "cmocka-headers.h"
+#include "host/procs.h"
+
+static char dir[] = "/tmp/test-procs.XXXXXX"; /* a tmpfs that is shared */
+static char volume[64];                       /* another one in it, which plays the volume */
+static unsigned dev_major, dev_minor;
+
+static int mount_volume(void **state)
+{
+    struct stat st;
+    (void)state;
+    if (getuid() != 0)
+        return 0;
+    if (!mkdtemp(dir) || mount("outer", dir, "tmpfs", 0, NULL) < 0 ||
+        mount(NULL, dir, NULL, MS_SHARED, NULL) < 0)
+        return -1;
+    (void)snprintf(volume, sizeof volume, "%s/volume", dir);
+    if (mkdir(volume, 0755) < 0 || mount("volume", volume, "tmpfs", 0, NULL) < 0 || stat(volume, &st) < 0)
+        return -1;
+    dev_major = major(st.st_dev);
+    dev_minor = minor(st.st_dev);
+    return 0;
+}
+
+static int umount_volume(void **state)
+{
+    (void)state;
+    if (getuid() != 0)
+        return 0;
+    return umount2(volume, UMOUNT_NOFOLLOW) | umount2(dir, UMOUNT_NOFOLLOW) | rmdir(dir);
+}
+
+/* A child that does something, says so, and waits to be ended. */
+static pid_t child(void (*act)(void))
+{
+    int pipes[2];
+    char c;
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (act)
+            act();
+        (void)!write(pipes[1], "x", 1);
+        for (;;)
+            (void)pause();
+    }
+    (void)close(pipes[1]);
+    ssize_t n = read(pipes[0], &c, 1);
+    (void)close(pipes[0]);
+    assert_true(pid > 0);
+    assert_int_equal(n, 1); /* 0: the child failed */
+    return pid;
+}
+
+static void end(pid_t pid)
+{
+    (void)kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void start_time_names_a_process(void **state)
+{
+    uint64_t mine = 0, again = 0, theirs = 0;
+    (void)state;
+    assert_int_equal(procs_start_time(getpid(), &mine), 0);
+    assert_int_equal(procs_start_time(getpid(), &again), 0);
+    assert_true(mine > 0);
+    assert_int_equal(mine, again);
+    assert_int_equal(procs_start_time(1, &theirs), 0);
+    assert_true(theirs <= mine);
+    assert_int_equal(procs_start_time(4194305, &theirs), -ESRCH);
+}
+
+static void odd_names_do_not_confuse(void)
+{
+    (void)prctl(PR_SET_NAME, ") Z 1 (\n2)");
+}
+
+static void alive(void **state)
+{
+    uint64_t start = 0;
+    siginfo_t info;
+    (void)state;
+    pid_t pid = child(odd_names_do_not_confuse);
+    assert_int_equal(procs_start_time(pid, &start), 0);
+    assert_true(procs_alive(pid, start));
+    assert_false(procs_alive(pid, start + 1));
+    assert_false(procs_alive(0, start));
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    assert_false(procs_alive(pid, start)); /* a zombie */
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_false(procs_alive(pid, start));
+}
+
+struct seen {
+    pid_t want;
+    unsigned times;
+};
+
+static bool visit(void *arg, pid_t pid, char *const *argv)
+{
+    struct seen *s = arg;
+    assert_string_equal(argv[0], "@test-procs");
+    assert_string_equal(argv[1], "60");
+    assert_null(argv[2]);
+    s->times += pid == s->want;
+    return false;
+}
+
+static void finds_by_argv0(void **state)
+{
+    const char *argv[] = { "@test-procs", "60", NULL };
+    struct error err = { 0 };
+    struct seen seen = { 0 };
+    (void)state;
+    assert_int_equal(command_spawn("/bin/sleep", argv, NULL, 0, &seen.want, &err), 0);
+    moment deadline = clock_in_ms(2000);
+    do /* its argv is not there yet for an instant after exec */
+        procs_each("@test-procs", visit, &seen);
+    while (!seen.times && clock_left_ms(deadline));
+    end(seen.want);
+    assert_int_equal(seen.times, 1);
+    procs_each("@test-procs-none", visit, &seen);
+    assert_int_equal(seen.times, 1);
+}
+
+static void expect_pinned(pid_t pid, const char *how)
+{
+    char who[200], want[32];
+    int rc = procs_pinning(dev_major, dev_minor, volume, who, sizeof who);
+    end(pid);
+    assert_int_equal(rc, 1);
+    (void)snprintf(want, sizeof want, "pid %d (", (int)pid);
+    if (!strstr(who, want) || !strstr(who, how))
+        fail_msg("'%s' lacks '%s' or '%s'", who, want, how);
+}
+
+static void stand_in_it(void)
+{
+    if (chdir(volume) < 0)
+        _exit(1);
+}
+
+static void open_in_it(void)
+{
+    char path[100];
+    (void)snprintf(path, sizeof path, "%s/file", volume);
+    if (open(path, O_RDWR | O_CREAT, 0600) < 0)
+        _exit(1);
+}
+
+static void root_in_it(void)
+{
+    if (chroot(volume) < 0)
+        _exit(1);
+}
+
+static void leave_by(unsigned long propagation)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | propagation, NULL) < 0)
+        _exit(1);
+}
+
+static void private_namespace(void)
+{
+    leave_by(MS_PRIVATE);
+}
+
+static void slave_namespace(void)
+{
+    leave_by(MS_SLAVE);
+}
+
+static void container_like(void)
+{
+    leave_by(MS_SLAVE);
+    if (mkdir("/tmp/test-procs.data", 0700) < 0 && errno != EEXIST)
+        _exit(1);
+    if (mount(volume, "/tmp/test-procs.data", NULL, MS_BIND, NULL) < 0 ||
+        mount(NULL, "/tmp/test-procs.data", NULL, MS_PRIVATE, NULL) < 0)
+        _exit(1);
+}
+
+static void sees_who_stands_in_it(void **state)
+{
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    expect_pinned(child(stand_in_it), "working directory");
+    expect_pinned(child(open_in_it), "open file");
+    expect_pinned(child(root_in_it), "root directory");
+}
+
+static void sees_nobody(void **state)
+{
+    char who[200] = "x";
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    pid_t pid = child(NULL);
+    int rc = procs_pinning(dev_major, dev_minor, volume, who, sizeof who);
+    end(pid);
+    assert_int_equal(rc, 0);
+    assert_string_equal(who, "");
+    /* without the exception our own mountpoint is one */
+    assert_int_equal(procs_mounted_elsewhere(dev_major, dev_minor, NULL, who, sizeof who), 1);
+    assert_non_null(strstr(who, volume));
+}
+
+static int elsewhere_with(void (*act)(void), char *who, size_t size)
+{
+    pid_t pid = child(act);
+    int rc = procs_mounted_elsewhere(dev_major, dev_minor, volume, who, size);
+    end(pid);
+    return rc;
+}
+
+static void sees_other_namespaces(void **state)
+{
+    char who[200];
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    assert_int_equal(elsewhere_with(stand_in_it, who, sizeof who), 0);
+    assert_int_equal(elsewhere_with(private_namespace, who, sizeof who), 1);
+    assert_non_null(strstr(who, volume));
+    assert_int_equal(elsewhere_with(container_like, who, sizeof who), 1);
+    assert_non_null(strstr(who, "/tmp/test-procs.data"));
+    assert_int_equal(rmdir("/tmp/test-procs.data"), 0);
+}
+
+/* Services with PrivateTmp and the like have such a namespace: umount takes their copy with ours. */
+static void does_not_count_propagated_copies(void **state)
+{
+    char who[200];
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    assert_int_equal(elsewhere_with(slave_namespace, who, sizeof who), 0);
+}
+
+static void sees_another_mount_of_ours(void **state)
+{
+    char who[200], other[100];
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    (void)snprintf(other, sizeof other, "%s/other", dir);
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(mount(volume, other, NULL, MS_BIND, NULL), 0);
+    int rc = procs_pinning(dev_major, dev_minor, volume, who, sizeof who);
+    assert_int_equal(umount2(other, UMOUNT_NOFOLLOW), 0);
+    assert_int_equal(rc, 1);
+    if (!strstr(who, "another mount") || !strstr(who, other))
+        fail_msg("%s", who);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(start_time_names_a_process),
+        cmocka_unit_test(alive),
+        cmocka_unit_test(finds_by_argv0),
+        cmocka_unit_test(sees_who_stands_in_it),
+        cmocka_unit_test(sees_nobody),
+        cmocka_unit_test(sees_other_namespaces),
+        cmocka_unit_test(does_not_count_propagated_copies),
+        cmocka_unit_test(sees_another_mount_of_ours),
+    };
+    return cmocka_run_group_tests(tests, mount_volume, umount_volume);
+}
