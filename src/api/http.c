@@ -17,15 +17,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define CONNECTIONS_MAX  1024
-#define CONNECTIONS_MANY 768           /* logged: beyond the maximum connections are reset, and Docker repeats what was
-                                        * reset with an empty body */
-#define IDLE_S           30            /* closes idle and half-sent requests, never one that is being handled */
-#define POOL_BYTES       (12 << 10)    /* a connection's memory: request line, headers, a piece of the body */
-#define STACK_BYTES      (512 << 10)
-#define BODY_ENDLESS     (16 * (size_t)API_BODY_MAX) /* a client that sends so much will not read an answer either */
-#define YOUNG_MS         300           /* at the end, how long a connection may take to begin with its request */
-#define QUIET_MS         30            /* at the end, how long nothing must happen */
+#define CONNECTIONS_MAX 1024
+#define CONNECTIONS_MANY                                                                                     \
+    768                /* logged: beyond the maximum connections are reset, and Docker repeats what was      \
+                        * reset with an empty body */
+#define IDLE_S      30 /* closes idle and half-sent requests, never one that is being handled */
+#define POOL_BYTES  (12 << 10) /* a connection's memory: request line, headers, a piece of the body */
+#define STACK_BYTES (512 << 10)
+#define BODY_ENDLESS                                                                                         \
+    (16 * (size_t)API_BODY_MAX) /* a client that sends so much will not read an answer either */
+#define YOUNG_MS 300            /* at the end, how long a connection may take to begin with its request */
+#define QUIET_MS 30             /* at the end, how long nothing must happen */
 
 struct http {
     struct MHD_Daemon *daemon;
@@ -61,7 +63,8 @@ static void request_free(struct request *r)
     free(r);
 }
 
-static struct request *request_new(struct http *http, struct MHD_Connection *c, const char *path, const char *method)
+static struct request *request_new(struct http *http, struct MHD_Connection *c, const char *path,
+                                   const char *method)
 {
     struct request *r = calloc(1, sizeof *r);
     if (!r)
@@ -81,7 +84,8 @@ static struct request *request_new(struct http *http, struct MHD_Connection *c, 
     return NULL;
 }
 
-/* A piece of the body. An answer can be sent only when the whole body has come, so what is too long is counted and dropped. */
+/* A piece of the body. An answer can be sent only when the whole body has come, so what is too long is
+ * counted and dropped. */
 static int request_add(struct request *r, const char *data, size_t size)
 {
     r->len += size;
@@ -106,7 +110,8 @@ static int request_add(struct request *r, const char *data, size_t size)
     return 0;
 }
 
-/* A client that only closed its sending half still reads its answer (POLLRDHUP alone); one that is gone gives POLLHUP. */
+/* A client that only closed its sending half still reads its answer (POLLRDHUP alone); one that is gone gives
+ * POLLHUP. */
 static bool caller_left(void *caller)
 {
     const struct request *r = caller;
@@ -116,12 +121,14 @@ static bool caller_left(void *caller)
 
 static void reply_text(struct api_reply *reply, int status, const char *text)
 {
-    *reply = (struct api_reply){ .status = status, .type = "text/plain; charset=utf-8", .body = strdup(text) };
+    *reply =
+        (struct api_reply){ .status = status, .type = "text/plain; charset=utf-8", .body = strdup(text) };
 }
 
 static bool is_metrics(const struct request *r)
 {
-    return strcmp(r->method, "GET") == 0 && (strcmp(r->path, "/metrics") == 0 || strcmp(r->path, "/healthz") == 0);
+    return strcmp(r->method, "GET") == 0 &&
+           (strcmp(r->path, "/metrics") == 0 || strcmp(r->path, "/healthz") == 0);
 }
 
 static enum MHD_Result answer(struct request *r, struct MHD_Connection *c)
@@ -145,7 +152,8 @@ static enum MHD_Result answer(struct request *r, struct MHD_Connection *c)
     if (!response)
         return MHD_NO;
     r->reply.body = NULL; /* the response's now */
-    /* Docker repeats a request that a closing keep-alive connection lost, with an empty body: no connection is kept. */
+    /* Docker repeats a request that a closing keep-alive connection lost, with an empty body: no connection
+     * is kept. */
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     if (r->reply.type)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, r->reply.type);
@@ -163,7 +171,8 @@ static void count(struct http *http, unsigned *counter, int change)
 
 /* ---- what libmicrohttpd calls ---- */
 
-/* Once with the headers, once per piece of body, once at the end. This thread is this connection's: it may block. */
+/* Once with the headers, once per piece of body, once at the end. This thread is this connection's: it may
+ * block. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method,
                                   const char *version, const char *data, size_t *size, void **state)
 {
@@ -185,7 +194,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
     return answer(r, c);
 }
 
-static void on_completed(void *arg, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode how)
+static void on_completed(void *arg, struct MHD_Connection *c, void **state,
+                         enum MHD_RequestTerminationCode how)
 {
     struct http *http = arg;
     struct request *r = *state;
@@ -199,7 +209,8 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **state, enum
     count(http, &http->running, -1);
 }
 
-static void on_connection(void *arg, struct MHD_Connection *c, void **state, enum MHD_ConnectionNotificationCode what)
+static void on_connection(void *arg, struct MHD_Connection *c, void **state,
+                          enum MHD_ConnectionNotificationCode what)
 {
     struct http *http = arg;
     (void)c;
@@ -214,7 +225,8 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **state, enu
             http->told_many = false;
     }
     if (many)
-        log_warning("%u connections are open; beyond %u new ones are refused", CONNECTIONS_MANY, CONNECTIONS_MAX);
+        log_warning("%u connections are open; beyond %u new ones are refused", CONNECTIONS_MANY,
+                    CONNECTIONS_MAX);
 }
 
 static void on_log(void *arg, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
@@ -252,24 +264,26 @@ static void http_free(struct http *http)
     free(http);
 }
 
-int http_start(int listen_fd, struct volumes *volumes, bool metrics_only, struct http **ret, struct error *err)
+int http_start(int listen_fd, struct volumes *volumes, bool metrics_only, struct http **ret,
+               struct error *err)
 {
     struct http *http = http_new(listen_fd, volumes, metrics_only);
     if (!http) {
         (void)close(listen_fd);
         return error_set(err, -ENOMEM, "cannot start the HTTP server: out of memory");
     }
-    /* A thread per connection: measured, a pool lets one slow volume delay others, since a connection stays with the thread that
-     * accepted it. ITC: without it the server cannot be quiesced. */
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL | MHD_USE_ITC |
-                     MHD_USE_ERROR_LOG;
+    /* A thread per connection: measured, a pool lets one slow volume delay others, since a connection stays
+     * with the thread that accepted it. ITC: without it the server cannot be quiesced. */
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
+                     MHD_USE_ITC | MHD_USE_ERROR_LOG;
     http->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
+        flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)POOL_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
         /* Docker sends an empty Host, others none at all */
-        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, http, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
     if (!http->daemon) {
         http_free(http);
         return error_set(err, -EIO, "cannot start the HTTP server; with log-level=debug it tells why");
@@ -293,8 +307,9 @@ static void accept_rest(struct http *http)
     }
 }
 
-/* Waits until nothing runs and nothing is about to. A connection without a request may be one whose request is on its way, for
- * a moment; later it is an idle one. One that the server's thread has just accepted is not counted yet: hence the pause. */
+/* Waits until nothing runs and nothing is about to. A connection without a request may be one whose request
+ * is on its way, for a moment; later it is an idle one. One that the server's thread has just accepted is not
+ * counted yet: hence the pause. */
 static unsigned drain(struct http *http, int64_t wait_ms)
 {
     moment end = clock_in_ms(wait_ms), young = clock_in_ms(YOUNG_MS), quiet = clock_in_ms(QUIET_MS);
@@ -317,7 +332,8 @@ unsigned http_stop(struct http *http, int64_t wait_ms)
     (void)MHD_quiesce_daemon(http->daemon);
     accept_rest(http);
     unsigned left = drain(http, wait_ms);
-    /* A handler that hangs would hang MHD_stop_daemon, too: everything is left as it is, for the end of the process. */
+    /* A handler that hangs would hang MHD_stop_daemon, too: everything is left as it is, for the end of the
+     * process. */
     if (left)
         return left;
     MHD_stop_daemon(http->daemon);

@@ -17,8 +17,9 @@ struct forced_option {
     unsigned kinds;
 };
 
-/* What our safety rests on: set over the file's value, and read back. rados_conf_set's values also win over those that the
- * monitors hand out (`ceph config set`), which arrive with the connection: hence the second reading after it. */
+/* What our safety rests on: set over the file's value, and read back. rados_conf_set's values also win over
+ * those that the monitors hand out (`ceph config set`), which arrive with the connection: hence the second
+ * reading after it. */
 static const struct forced_option safety_options[] = {
     { "rbd_cache", "false", FOR_BOTH },
     { "rbd_blocklist_on_break_lock", "true", FOR_BOTH },
@@ -30,8 +31,8 @@ static const struct forced_option safety_options[] = {
     { "rados_osd_op_timeout", "0", FOR_DATA },
 };
 
-/* Wishes: a library that does not know one of them works without it. The debug levels are not only about output: at their
- * defaults every operation leaves a few lines in a ring in memory. */
+/* Wishes: a library that does not know one of them works without it. The debug levels are not only about
+ * output: at their defaults every operation leaves a few lines in a ring in memory. */
 static const struct forced_option quiet_options[] = {
     { "admin_socket", "", FOR_BOTH },
     { "log_file", "", FOR_BOTH },
@@ -51,7 +52,8 @@ static const struct forced_option quiet_options[] = {
     { "debug_rbd", "0/0", FOR_BOTH },
     { "debug_striper", "0/0", FOR_BOTH },
     { "debug_timer", "0/0", FOR_BOTH },
-    /* The default copies every write, for callers that change a buffer while it is being written. Ours do not. */
+    /* The default copies every write, for callers that change a buffer while it is being written. Ours do
+       not. */
     { "rbd_disable_zero_copy_writes", "false", FOR_DATA },
 };
 
@@ -76,7 +78,8 @@ static bool same_value(const char *want, const char *have)
 }
 
 /* The values are of our own table: none of them is a secret. */
-static int safety_check(rados_t rados, const struct connection_options *opts, enum connection_kind kind, struct error *err)
+static int safety_check(rados_t rados, const struct connection_options *opts, enum connection_kind kind,
+                        struct error *err)
 {
     char seconds[24], have[64];
     for (size_t i = 0; i < COUNT(safety_options); i++) {
@@ -86,13 +89,15 @@ static int safety_check(rados_t rados, const struct connection_options *opts, en
         const char *want = o->value ? o->value : seconds_of(opts, seconds);
         int rc = rados_conf_get(rados, o->key, have, sizeof have);
         if (rc < 0 || !same_value(want, have))
-            return error_set(err, -EIO, "this version of librados does not let '%s' be set to %s (it says %s)", o->key, want,
-                             rc < 0 ? error_text(rc) : have);
+            return error_set(err, -EIO,
+                             "this version of librados does not let '%s' be set to %s (it says %s)", o->key,
+                             want, rc < 0 ? error_text(rc) : have);
     }
     return 0;
 }
 
-static int options_force(rados_t rados, const struct connection_options *opts, enum connection_kind kind, struct error *err)
+static int options_force(rados_t rados, const struct connection_options *opts, enum connection_kind kind,
+                         struct error *err)
 {
     char seconds[24];
     for (size_t i = 0; i < COUNT(quiet_options); i++)
@@ -110,7 +115,8 @@ static int options_force(rados_t rados, const struct connection_options *opts, e
     return safety_check(rados, opts, kind, err);
 }
 
-int connection_prepare(const struct connection_options *opts, enum connection_kind kind, rados_t *ret, struct error *err)
+int connection_prepare(const struct connection_options *opts, enum connection_kind kind, rados_t *ret,
+                       struct error *err)
 {
     char name[256];
     rados_t rados;
@@ -118,7 +124,8 @@ int connection_prepare(const struct connection_options *opts, enum connection_ki
         return error_set(err, -EINVAL, "the name of the Ceph user is too long");
     int rc = rados_create2(&rados, opts->cluster, name, 0);
     if (rc < 0)
-        return error_set(err, rc == -ENOENT ? -ENODEV : rc, "cannot set up a Ceph client for %s: %s", name, error_text(rc));
+        return error_set(err, rc == -ENOENT ? -ENODEV : rc, "cannot set up a Ceph client for %s: %s", name,
+                         error_text(rc));
     rc = rados_conf_read_file(rados, opts->conf);
     if (rc < 0)
         rc = error_set(err, rc == -ENOENT ? -ENODEV : rc, "cannot read the Ceph configuration %s: %s",
@@ -138,29 +145,38 @@ static int connect_error(rados_t rados, const struct connection_options *opts, i
 {
     char hosts[256] = "", keyring[512] = "";
     (void)rados_conf_get(rados, "mon_host", hosts, sizeof hosts);
-    (void)rados_conf_get(rados, "keyring", keyring, sizeof keyring);
+    if (opts->keyring)
+        (void)snprintf(keyring, sizeof keyring, "%s", opts->keyring);
+    else
+        (void)rados_conf_get(rados, "keyring", keyring, sizeof keyring);
     switch (rc) {
     case -ETIMEDOUT:
-        return error_set(err, rc, "no Ceph monitor answered within %lld ms (mon_host %s)", (long long)opts->timeout_ms, hosts);
+        return error_set(err, rc, "no Ceph monitor answered within %lld ms (mon_host %s)",
+                         (long long)opts->timeout_ms, hosts);
     case -ENOENT:
     case -EOPNOTSUPP: /* without a key it goes on to offer no authentication, and is turned away for that */
         if (!*hosts)
-            return error_set(err, -ENODEV, "%s names no monitors (mon_host)", opts->conf ? opts->conf : "the Ceph configuration");
+            return error_set(err, -ENODEV, "%s names no monitors (mon_host)",
+                             opts->conf ? opts->conf : "the Ceph configuration");
         return error_set(err, -ENODEV, "no key for client.%s was found (looked in %s)", opts->user, keyring);
     case -EPERM:
     case -EACCES:
-        return error_set(err, -EPERM, "the cluster refused client.%s: unknown user or wrong key (keyring %s)", opts->user, keyring);
+        return error_set(err, -EPERM, "the cluster refused client.%s: unknown user or wrong key (keyring %s)",
+                         opts->user, keyring);
     case -ECONNREFUSED:
     case -EHOSTUNREACH:
     case -ENETUNREACH:
     case -ENOTCONN:
-        return error_set(err, -ENOTCONN, "cannot reach a Ceph monitor (mon_host %s): %s", hosts, error_text(rc));
+        return error_set(err, -ENOTCONN, "cannot reach a Ceph monitor (mon_host %s): %s", hosts,
+                         error_text(rc));
     default:
-        return error_set(err, rc, "cannot connect to the cluster as client.%s: %s", opts->user, error_text(rc));
+        return error_set(err, rc, "cannot connect to the cluster as client.%s: %s", opts->user,
+                         error_text(rc));
     }
 }
 
-int connection_start(rados_t rados, const struct connection_options *opts, enum connection_kind kind, struct error *err)
+int connection_start(rados_t rados, const struct connection_options *opts, enum connection_kind kind,
+                     struct error *err)
 {
     int rc = rados_connect(rados);
     if (rc < 0)
@@ -172,7 +188,8 @@ int connection_start(rados_t rados, const struct connection_options *opts, enum 
     return rc;
 }
 
-int connection_open(const struct connection_options *opts, enum connection_kind kind, rados_t *ret, struct error *err)
+int connection_open(const struct connection_options *opts, enum connection_kind kind, rados_t *ret,
+                    struct error *err)
 {
     rados_t rados;
     int rc = connection_prepare(opts, kind, &rados, err);
@@ -189,7 +206,8 @@ int connection_address(rados_t rados, char *buf, size_t size, struct error *err)
     int rc = rados_getaddrs(rados, &addrs);
     if (rc < 0)
         return error_set(err, rc, "cannot tell the client's own address: %s", error_text(rc));
-    /* "ip:port/nonce", "v1:ip:port/nonce", or "[v2:…,v1:…]", of which all have one nonce. "[" may also begin an IPv6 address. */
+    /* "ip:port/nonce", "v1:ip:port/nonce", or "[v2:…,v1:…]", of which all have one nonce. "[" may also begin
+     * an IPv6 address. */
     bool list = addrs[0] == '[' && (addrs[1] == 'v' || addrs[1] == 'a');
     const char *from = addrs + (list ? 1 : 0);
     if (strncmp(from, "v1:", 3) == 0 || strncmp(from, "v2:", 3) == 0)

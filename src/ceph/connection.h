@@ -20,6 +20,7 @@ struct connection_options {
     const char *cluster; /* "ceph" */
     const char *user;    /* without "client." */
     int64_t timeout_ms;
+    const char *keyring; /* for messages: where the key was read, when that is not what `keyring` says by now; or NULL */
 };
 
 /* rados_create2, read the file, then force over it, and read back:

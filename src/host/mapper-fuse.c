@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Mapping by our own helper process (rbdvol-mapper), which shows the image as one regular file.
  *
- * All questions go over a connection of their own, so that threads need not take turns and a late answer is never taken
- * for the next one; the connection in struct mapping only tells the helper that a daemon is there. */
+ * All questions go over a connection of their own, so that threads need not take turns and a late answer is
+ * never taken for the next one; the connection in struct mapping only tells the helper that a daemon is
+ * there. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,12 +27,12 @@
 #include "host/mountinfo.h"
 #include "host/procs.h"
 
-#define PROGRAM    "rbdvol-mapper"
-#define ARGV0      "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
-#define FSTYPE     "fuse.rbdvol"
-#define HELLO_MS   2000 /* a mapper answers at once, whatever the cluster does */
-#define KILL_MS    2000
-#define RETRY_NS   2000000L
+#define PROGRAM          "rbdvol-mapper"
+#define ARGV0            "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
+#define FSTYPE           "fuse.rbdvol"
+#define HELLO_MS         2000 /* a mapper answers at once, whatever the cluster does */
+#define KILL_MS          2000
+#define RETRY_NS         2000000L
 #define PEER_VERSION_MAX 1
 
 static int fuse_probe(struct error *err)
@@ -43,20 +44,23 @@ static int fuse_probe(struct error *err)
                      errno == ENOENT || errno == ENODEV ? " (`modprobe fuse`)" : "");
 }
 
-/* -ENOENT is the cluster's word for an image that does not exist; a missing file on this host is something else. */
+/* -ENOENT is the cluster's word for an image that does not exist; a missing file on this host is something
+ * else. */
 static int not_absent(int rc, struct error *err)
 {
     return rc == -ENOENT ? (err->code = -ENODEV) : rc;
 }
 
-static int path_of(char *buf, size_t size, const char *run_dir, const char *id, const char *suffix, struct error *err)
+static int path_of(char *buf, size_t size, const char *run_dir, const char *id, const char *suffix,
+                   struct error *err)
 {
     if (snprintf(buf, size, "%s/%s%s", run_dir, id, suffix) >= (int)size)
         return error_set(err, -ENAMETOOLONG, "the path of the run directory %s is too long", run_dir);
     return 0;
 }
 
-/* The helper beside our own program (a build tree has it in the directory "mapper" next door), else the installed one. */
+/* The helper beside our own program (a build tree has it in the directory "mapper" next door), else the
+ * installed one. */
 static int program_path(char *buf, size_t size)
 {
     static const char *const places[] = { PROGRAM, "../mapper/" PROGRAM };
@@ -64,7 +68,8 @@ static int program_path(char *buf, size_t size)
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
     for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++)
-        if (snprintf(buf, size, "%.*s/%s", (int)(slash - self), self, places[i]) < (int)size && access(buf, X_OK) == 0)
+        if (snprintf(buf, size, "%.*s/%s", (int)(slash - self), self, places[i]) < (int)size &&
+            access(buf, X_OK) == 0)
             return 0;
     return snprintf(buf, size, "%s", RBDVOL_LIBEXECDIR "/" PROGRAM) < (int)size ? 0 : -ENAMETOOLONG;
 }
@@ -91,9 +96,10 @@ static int spawn(const struct mapper_host *host, const struct mapping *m, const 
     char program[PATH_MAX], text[9][PATH_MAX + 32];
     if (program_path(program, sizeof program) < 0)
         return error_set(err, -ENAMETOOLONG, "the path of %s is too long", PROGRAM);
-    const char *const names[] = { "instance", "mapping", "pool", "namespace", "image", "image-id", "conf", "cluster", "user" };
-    const char *const values[] = { host->instance,  m->id,      m->name.pool, m->name.ns, m->name.image, m->image_id,
-                                   host->ceph_conf, host->cluster, host->user };
+    const char *const names[] = { "instance", "mapping", "pool",    "namespace", "image",
+                                  "image-id", "conf",    "cluster", "user" };
+    const char *const values[] = { host->instance, m->id,           m->name.pool,  m->name.ns, m->name.image,
+                                   m->image_id,    host->ceph_conf, host->cluster, host->user };
     const char *argv[13] = { ARGV0 };
     unsigned n = 1;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -146,13 +152,13 @@ static int mapping_fill(struct mapping *m, const json_t *hello, struct error *er
     const char *pool, *ns, *image, *image_id, *address;
     int version, pid, ro;
     json_error_t why;
-    if (json_unpack_ex((json_t *)(uintptr_t)hello, &why, 0, "{s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:b}", "version", &version,
-                       "pid", &pid, "pool", &pool, "namespace", &ns, "image", &image, "image_id", &image_id, "address",
-                       &address, "ro", &ro) < 0)
+    if (json_unpack_ex((json_t *)(uintptr_t)hello, &why, 0, "{s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:b}",
+                       "version", &version, "pid", &pid, "pool", &pool, "namespace", &ns, "image", &image,
+                       "image_id", &image_id, "address", &address, "ro", &ro) < 0)
         return error_set(err, -EPROTO, "the mapper's answer is not as expected: %s", why.text);
     if (version > PEER_VERSION_MAX)
-        return error_set(err, -EPROTO, "the mapper speaks version %d, and this program only up to %d", version,
-                         PEER_VERSION_MAX);
+        return error_set(err, -EPROTO, "the mapper speaks version %d, and this program only up to %d",
+                         version, PEER_VERSION_MAX);
     (void)snprintf(m->name.pool, sizeof m->name.pool, "%s", pool);
     (void)snprintf(m->name.ns, sizeof m->name.ns, "%s", ns);
     (void)snprintf(m->name.image, sizeof m->name.image, "%s", image);
@@ -198,11 +204,12 @@ static int wait_ready(struct mapping *m, int64_t ms_given, moment deadline, stru
     int rc = channel_call(fd, request, deadline, &reply, err);
     if (rc == 0)
         rc = mapping_fill(m, reply, err);
-    else if (rc == -ETIMEDOUT)
+    else if (rc == -ETIMEDOUT && !clock_left_ms(deadline))
         (void)error_set(err, rc, "the cluster did not let image '%s' be opened and locked within %lld ms",
                         image_name_full(&m->name, full), (long long)ms_given);
     else if (is_gone(rc) && rc != -ENOENT)
-        rc = error_set(err, -EIO, "%s ended at once: is it installed, and can it load its libraries?", PROGRAM);
+        rc = error_set(err, -EIO, "%s ended at once: is it installed, and can it load its libraries?",
+                       PROGRAM);
     if (rc < 0) {
         (void)close(fd);
         return rc;
@@ -214,8 +221,8 @@ static int wait_ready(struct mapping *m, int64_t ms_given, moment deadline, stru
     return 0;
 }
 
-static int map_in(const struct mapper_host *host, struct mapping *m, pid_t *pid, bool *mounted, moment deadline,
-                  struct error *err)
+static int map_in(const struct mapper_host *host, struct mapping *m, pid_t *pid, bool *mounted,
+                  moment deadline, struct error *err)
 {
     char sock[PATH_MAX];
     int64_t ms_given = clock_left_ms(deadline);
@@ -237,8 +244,8 @@ static int map_in(const struct mapper_host *host, struct mapping *m, pid_t *pid,
     return wait_ready(m, ms_given, deadline, err);
 }
 
-static int fuse_map(const struct mapper_host *host, const struct image_name *name, const char *image_id, bool ro,
-                    moment deadline, struct mapping *ret, struct error *err)
+static int fuse_map(const struct mapper_host *host, const struct image_name *name, const char *image_id,
+                    bool ro, moment deadline, struct mapping *ret, struct error *err)
 {
     struct mapping m = { .mapper = &mapper_fuse, .name = *name, .ro = ro, .control = -1 };
     pid_t pid = 0;
@@ -263,14 +270,16 @@ static int fuse_wait_closed(struct mapping *m, moment deadline, struct error *er
     char full[IMAGE_NAME_MAX + 1];
     json_auto_t *reply = NULL;
     int left = clock_left_ms(deadline);
-    int rc = call(m, json_pack("{s:s, s:i}", "do", "wait-closed", "ms", left), clock_in_ms(left + HELLO_MS), &reply, err);
+    int rc = call(m, json_pack("{s:s, s:i}", "do", "wait-closed", "ms", left), clock_in_ms(left + HELLO_MS),
+                  &reply, err);
     if (is_gone(rc))
         return 0; /* and with it the only way to the image */
     if (rc < 0)
         return error_prefix(err, "cannot ask the mapper of '%s'", image_name_full(&m->name, full));
     json_int_t opens = json_integer_value(json_object_get(reply, "opens"));
     if (opens > 0)
-        return error_set(err, -EBUSY, "the file of image '%s' is still open", image_name_full(&m->name, full));
+        return error_set(err, -EBUSY, "the file of image '%s' is still open",
+                         image_name_full(&m->name, full));
     return 0;
 }
 
@@ -281,7 +290,8 @@ static int file_unmount(const struct mapping *m, moment deadline, struct error *
         if (errno == EINVAL || errno == ENOENT)
             return 0;
         if (errno != EBUSY || !clock_left_ms(deadline))
-            return error_set(err, -errno, "cannot unmount the image's file %s: %s", m->file, error_text(errno));
+            return error_set(err, -errno, "cannot unmount the image's file %s: %s", m->file,
+                             error_text(errno));
         (void)nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
     }
     return 0;
@@ -315,7 +325,8 @@ static int fuse_unmap(struct mapping *m, moment deadline, struct error *err)
     if (rc < 0)
         return rc;
     if (h.state != MAPPING_GONE && h.opens > 0)
-        return error_set(err, -EBUSY, "the file of image '%s' is still open", image_name_full(&m->name, full));
+        return error_set(err, -EBUSY, "the file of image '%s' is still open",
+                         image_name_full(&m->name, full));
     rc = h.state == MAPPING_GONE && umount2(m->file, MNT_DETACH) == 0 ? 0 : file_unmount(m, deadline, err);
     if (rc < 0)
         return rc;
@@ -323,14 +334,16 @@ static int fuse_unmap(struct mapping *m, moment deadline, struct error *err)
     if (is_gone(rc) && m->ro)
         rc = 0;
     else if (is_gone(rc))
-        rc = error_set(err, -EIO, "the mapper of '%s' had ended before it was told to; whether its last writes are on disk "
-                                  "is not known, and its lock may be left",
-                       image_name_full(&m->name, full));
+        rc = error_set(
+            err, -EIO,
+            "the mapper of '%s' had ended before it was told to; whether its last writes are on disk "
+            "is not known, and its lock may be left",
+            image_name_full(&m->name, full));
     if (rc < 0 && rc != -EIO)
         return error_prefix(err, "the mapper of '%s' cannot let go of it", image_name_full(&m->name, full));
     if (wait_gone(m, deadline) < 0)
-        return error_set(err, -ETIMEDOUT, "the mapper of '%s' (pid %d) does not end", image_name_full(&m->name, full),
-                         (int)m->pid);
+        return error_set(err, -ETIMEDOUT, "the mapper of '%s' (pid %d) does not end",
+                         image_name_full(&m->name, full), (int)m->pid);
     mapping_forget(m);
     return rc;
 }
@@ -349,8 +362,8 @@ static int fuse_health(struct mapping *m, struct mapping_health *ret, struct err
         return 0;
     if (rc < 0)
         return error_prefix(err, "the mapper of '%s' (pid %d) does not answer", m->name.image, (int)m->pid);
-    if (json_unpack(reply, "{s:s, s:i, s:b, s:i, s:I, s:s}", "state", &state, "opens", &opens, "unclean", &unclean, "inflight",
-                    &inflight, "stalled_ms", &stalled, "why", &why) < 0)
+    if (json_unpack(reply, "{s:s, s:i, s:b, s:i, s:I, s:s}", "state", &state, "opens", &opens, "unclean",
+                    &unclean, "inflight", &inflight, "stalled_ms", &stalled, "why", &why) < 0)
         return error_set(err, -EPROTO, "the answer of the mapper of '%s' is not as expected", m->name.image);
     ret->state = strcmp(state, "ready") == 0 ? MAPPING_READY : MAPPING_LOST;
     ret->opens = (unsigned)opens;
@@ -366,9 +379,10 @@ struct search {
     const struct mapper_host *host;
     bool (*found)(void *arg, const struct mapping *m);
     void *arg;
-    char (*ids)[MAPPING_ID_LEN + 1]; /* of living mappers, also of those of others and those that do not answer */
+    char (*ids)[MAPPING_ID_LEN +
+                1]; /* of living mappers, also of those of others and those that do not answer */
     size_t nids;
-    bool incomplete;                 /* not all of them are in ids */
+    bool incomplete; /* not all of them are in ids */
 };
 
 static const char *argument(char *const *argv, const char *name)
@@ -451,8 +465,8 @@ static bool search_is_dead_mount(void *arg, const struct mount_entry *e)
 {
     const struct search *s = arg;
     size_t len = strlen(s->host->run_dir);
-    if (strcmp(e->fstype, FSTYPE) != 0 || strncmp(e->mountpoint, s->host->run_dir, len) != 0 || e->mountpoint[len] != '/' ||
-        !search_is_left_over(s, e->mountpoint + len + 1))
+    if (strcmp(e->fstype, FSTYPE) != 0 || strncmp(e->mountpoint, s->host->run_dir, len) != 0 ||
+        e->mountpoint[len] != '/' || !search_is_left_over(s, e->mountpoint + len + 1))
         return false;
     if (umount2(e->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
         log_warning("cannot unmount %s, which a dead mapper left: %s", e->mountpoint, error_text(errno));
@@ -471,14 +485,14 @@ static int search_clear(struct search *s, struct error *err)
     if (!dir)
         return error_set(err, -errno, "cannot read %s: %s", s->host->run_dir, error_text(errno));
     for (const struct dirent *e; (e = readdir(dir));)
-        if (search_is_left_over(s, e->d_name) && path_of(path, sizeof path, s->host->run_dir, e->d_name, "", err) == 0 &&
-            unlink(path) < 0)
+        if (search_is_left_over(s, e->d_name) &&
+            path_of(path, sizeof path, s->host->run_dir, e->d_name, "", err) == 0 && unlink(path) < 0)
             log_warning("cannot remove %s, which a dead mapper left: %s", path, error_text(errno));
     return 0;
 }
 
-static int fuse_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
-                     struct error *err)
+static int fuse_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m),
+                     void *arg, struct error *err)
 {
     struct search s = { .host = host, .found = found, .arg = arg };
     procs_each(ARGV0, search_process, &s);

@@ -26,7 +26,8 @@ static int choose_auto(const struct mapper **ret, char *why, size_t size, struct
             *ret = known[i].mapper;
             return 0;
         }
-    return error_set(err, -ENODEV, "no mapper can be used here: %s (krbd and nbd are not in this version yet)", reason.msg);
+    return error_set(err, -ENODEV,
+                     "no mapper can be used here: %s (krbd and nbd are not in this version yet)", reason.msg);
 }
 
 int mapper_choose(const char *name, const struct mapper **ret, char *why, size_t size, struct error *err)
@@ -38,7 +39,8 @@ int mapper_choose(const char *name, const struct mapper **ret, char *why, size_t
         if (strcmp(known[i].name, name) != 0)
             continue;
         if (!known[i].mapper)
-            return error_set(err, -ENODEV, "mapper=%s is not in this version yet; use mapper=fuse or auto", name);
+            return error_set(err, -ENODEV, "mapper=%s is not in this version yet; use mapper=fuse or auto",
+                             name);
         if (known[i].mapper->probe(&reason) < 0)
             return error_set(err, -ENODEV, "mapper=%s cannot be used here: %s", name, reason.msg);
         (void)snprintf(why, size, "%s: asked for by name", name);

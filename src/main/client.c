@@ -13,8 +13,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-#define ANSWER_MAX (64u << 20)         /* a list of all the images there can be */
-#define PATIENCE   (150 * 1000)        /* ms: longer than the longest budget that the daemon takes */
+#define ANSWER_MAX (64u << 20)  /* a list of all the images there can be */
+#define PATIENCE   (150 * 1000) /* ms: longer than the longest budget that the daemon takes */
 
 static int dial(const char *path, struct error *err)
 {
@@ -29,8 +29,11 @@ static int dial(const char *path, struct error *err)
         return steal_fd(&fd);
     int rc = -errno;
     if (rc == -ENOENT || rc == -ECONNREFUSED)
-        return error_set(err, rc, "no daemon listens at %s: start it with 'systemctl start rbdvol.socket' or 'rbdvol serve', or "
-                                  "name its socket with --socket= or its name with --name=", path);
+        return error_set(
+            err, rc,
+            "no daemon listens at %s: start it with 'systemctl start rbdvol.socket' or 'rbdvol serve', or "
+            "name its socket with --socket= or its name with --name=",
+            path);
     if (rc == -EACCES || rc == -EPERM)
         return error_set(err, rc, "%s is not for this user: try it as root", path);
     return error_set(err, rc, "cannot connect to %s: %s", path, error_text(rc));
@@ -53,10 +56,11 @@ static int send_all(int fd, const char *data, size_t len)
 static int post(int fd, const char *path, const char *body, struct error *err)
 {
     auto_free char *text = NULL;
-    int len = asprintf(&text,
-                       "POST %s HTTP/1.1\r\nHost: rbdvol\r\nUser-Agent: rbdvol/" RBDVOL_VERSION
-                       "\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-                       path, strlen(body), body);
+    int len =
+        asprintf(&text,
+                 "POST %s HTTP/1.1\r\nHost: rbdvol\r\nUser-Agent: rbdvol/" RBDVOL_VERSION
+                 "\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                 path, strlen(body), body);
     if (len < 0) {
         text = NULL;
         return error_set(err, -ENOMEM, "out of memory");
@@ -103,8 +107,10 @@ static int parse(const char *text, json_t **ret, struct error *err)
     int status = 0;
     const char *body = strstr(text, "\r\n\r\n");
     if (!*text)
-        return error_set(err, -ENODATA, "the daemon closed the connection without an answer: it cannot ask the cluster now, or "
-                                        "it is about to stop; 'rbdvol status' tells more");
+        return error_set(
+            err, -ENODATA,
+            "the daemon closed the connection without an answer: it cannot ask the cluster now, or "
+            "it is about to stop; 'rbdvol status' tells more");
     if (sscanf(text, "HTTP/1.%*1d %3d", &status) != 1 || !body)
         return error_set(err, -EPROTO, "what listens there does not speak HTTP: is this rbdvol's socket?");
     json_error_t why;
@@ -113,7 +119,8 @@ static int parse(const char *text, json_t **ret, struct error *err)
     if (said && *said)
         return error_set(err, -EIO, "%s", said);
     if (status == 404 || status == 405)
-        return error_set(err, -EOPNOTSUPP, "the daemon does not know this request: it is another version, or not rbdvol");
+        return error_set(err, -EOPNOTSUPP,
+                         "the daemon does not know this request: it is another version, or not rbdvol");
     if (status != 200)
         return error_set(err, -EPROTO, "the daemon answered with HTTP status %d: %.200s", status, body + 4);
     if (!json_is_object(answer))
@@ -122,7 +129,8 @@ static int parse(const char *text, json_t **ret, struct error *err)
     return 0;
 }
 
-int client_call(const char *socket_path, const char *path, const json_t *request, json_t **ret, struct error *err)
+int client_call(const char *socket_path, const char *path, const json_t *request, json_t **ret,
+                struct error *err)
 {
     auto_free char *body = json_dumps(request, JSON_COMPACT), *text = NULL;
     if (!body)

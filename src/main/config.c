@@ -16,7 +16,8 @@
 #define LINE_MAX_INI 199 /* libinih's line buffer holds 200 bytes; what is longer it would cut in two */
 #define PREFIX       "RBDVOL_"
 
-static int put(struct config *c, const struct option_row *row, const char *origin, const char *value, struct error *err)
+static int put(struct config *c, const struct option_row *row, const char *origin, const char *value,
+               struct error *err)
 {
     int rc = option_set(row, value, &c->settings, err);
     if (rc < 0)
@@ -30,7 +31,7 @@ static int put(struct config *c, const struct option_row *row, const char *origi
 /* ---- flags ---- */
 
 /* The value of --name= in the arguments (the last one counts), or NULL. */
-static const char *flag_value(int argc, char *const *argv, const char *name)
+static const char *flag_value(int argc, const char *const *argv, const char *name)
 {
     const char *value = NULL;
     size_t len = strlen(name);
@@ -40,7 +41,7 @@ static const char *flag_value(int argc, char *const *argv, const char *name)
     return value;
 }
 
-static int read_flags(struct config *c, int argc, char *const *argv, struct error *err)
+static int read_flags(struct config *c, int argc, const char *const *argv, struct error *err)
 {
     for (int i = 0; i < argc; i++) {
         const char *arg = argv[i], *equals = strchr(arg, '=');
@@ -52,7 +53,8 @@ static int read_flags(struct config *c, int argc, char *const *argv, struct erro
             continue;
         const struct option_row *row = option_find(origin + 2);
         if (!row)
-            return error_set(err, -EINVAL, "%s: there is no such option; 'rbdvol help serve' lists them", origin);
+            return error_set(err, -EINVAL, "%s: there is no such option; 'rbdvol help serve' lists them",
+                             origin);
         if (!equals)
             return error_set(err, -EINVAL, "%s: it has no value: write %s=%s", origin, origin, row->value);
         int rc = put(c, row, origin, equals + 1, err);
@@ -64,7 +66,7 @@ static int read_flags(struct config *c, int argc, char *const *argv, struct erro
 
 /* ---- environment ---- */
 
-static int read_environment(struct config *c, char *const *environment, struct error *err)
+static int read_environment(struct config *c, const char *const *environment, struct error *err)
 {
     for (; *environment; environment++) {
         const char *equals = strchr(*environment, '=');
@@ -80,7 +82,8 @@ static int read_environment(struct config *c, char *const *environment, struct e
             if (strcmp(option_variable(&options[i], known, sizeof known), variable) == 0)
                 row = &options[i];
         if (!row)
-            return error_set(err, -EINVAL, "%s: there is no such option; 'rbdvol help serve' lists them", variable);
+            return error_set(err, -EINVAL, "%s: there is no such option; 'rbdvol help serve' lists them",
+                             variable);
         int rc = put(c, row, variable, equals + 1, err);
         if (rc < 0)
             return rc;
@@ -88,11 +91,12 @@ static int read_environment(struct config *c, char *const *environment, struct e
     return 0;
 }
 
-static const char *environment_value(char *const *environment, const char *variable)
+static const char *environment_value(const char *const *environment, const char *variable)
 {
     size_t len = strlen(variable);
     for (; *environment; environment++)
-        if (strncmp(*environment, variable, len) == 0 && (*environment)[len] == '=' && (*environment)[len + 1])
+        if (strncmp(*environment, variable, len) == 0 && (*environment)[len] == '=' &&
+            (*environment)[len + 1])
             return *environment + len + 1;
     return NULL;
 }
@@ -116,7 +120,8 @@ static int file_error(struct file *f, const char *text)
     return 0;
 }
 
-/* libinih's fgets. Blanks at the beginning go away: libinih would take an indented line for the last value's continuation. */
+/* libinih's fgets. Blanks at the beginning go away: libinih would take an indented line for the last value's
+ * continuation. */
 static char *next_line(char *buf, int size, void *arg)
 {
     struct file *f = arg;
@@ -149,7 +154,8 @@ static int on_line(void *arg, const char *section, const char *name, const char 
     const struct option_row *row = option_find(name);
     if (!row) {
         char text[256];
-        (void)snprintf(text, sizeof text, "%.60s: there is no such option; 'rbdvol help serve' lists them", name);
+        (void)snprintf(text, sizeof text, "%.60s: there is no such option; 'rbdvol help serve' lists them",
+                       name);
         return file_error(f, text);
     }
     int *set_at = &f->set_at[row - options];
@@ -161,8 +167,10 @@ static int on_line(void *arg, const char *section, const char *name, const char 
     (void)snprintf(origin, sizeof origin, "%s:%d: %s", f->path, f->line, name);
     f->rc = put(f->config, row, origin, value, f->err);
     if (f->rc == 0 && f->name && strcmp(name, "name") == 0 && strcmp(value, f->name) != 0)
-        return file_error(f, "name: this file was found by the instance's name, which it cannot change: rename the file, or "
-                             "name it with --config");
+        return file_error(
+            f,
+            "name: this file was found by the instance's name, which it cannot change: rename the file, or "
+            "name it with --config");
     return f->rc == 0;
 }
 
@@ -199,7 +207,8 @@ static int check_together(const struct config *c, struct error *err)
 {
     const struct settings *s = &c->settings;
     if (s->max_size && s->size > s->max_size)
-        return error_set(err, -EINVAL, "%s: new volumes would be larger than max-size allows", config_origin(c, "size"));
+        return error_set(err, -EINVAL, "%s: new volumes would be larger than max-size allows",
+                         config_origin(c, "size"));
     /* POOL directories in mount-root: anything else there could be taken for a volume, or be hidden by one */
     if (inside(s->scratch_dir, s->mount_root))
         return error_set(err, -EINVAL, "%s: it is inside mount-root", config_origin(c, "scratch-dir"));
@@ -208,7 +217,8 @@ static int check_together(const struct config *c, struct error *err)
     return 0;
 }
 
-static int load(int argc, char *const *argv, char *const *environment, struct config *c, struct error *err)
+static int load(int argc, const char *const *argv, const char *const *environment, struct config *c,
+                struct error *err)
 {
     char path[PATH_MAX];
     int rc = read_environment(c, environment, err);
@@ -223,7 +233,8 @@ static int load(int argc, char *const *argv, char *const *environment, struct co
     auto_free char *instance = strdup(name); /* reading the file may replace the settings' name */
     if (!instance)
         return error_set(err, -ENOMEM, "out of memory");
-    /* --name=../../x would read any file: the flags are checked before the file that they lead to, and count after it. */
+    /* --name=../../x would read any file: the flags are checked before the file that they lead to, and count
+     * after it. */
     if ((rc = read_flags(c, argc, argv, err)) < 0 ||
         (rc = read_file(c, file ? file : path, file ? NULL : instance, err)) < 0 ||
         (rc = read_flags(c, argc, argv, err)) < 0)
@@ -234,7 +245,8 @@ static int load(int argc, char *const *argv, char *const *environment, struct co
     return check_together(c, err);
 }
 
-int config_load(int argc, char *const *argv, char *const *environment, struct config *ret, struct error *err)
+int config_load(int argc, const char *const *argv, const char *const *environment, struct config *ret,
+                struct error *err)
 {
     struct config c = { .file = "" };
     int rc = load(argc, argv, environment, &c, err);
@@ -255,8 +267,8 @@ void config_log_later(const struct config *config)
 {
     for (size_t i = 0; i < options_count; i++)
         if (config->origin[i] && options[i].later)
-            log_warning("%s: option '%s' is accepted but has no effect in this version yet: %s", config->origin[i],
-                        options[i].name, options[i].later);
+            log_warning("%s: option '%s' is accepted but has no effect in this version yet: %s",
+                        config->origin[i], options[i].name, options[i].later);
 }
 
 void config_free(struct config *config)

@@ -104,7 +104,8 @@ static bool confirmed(const char *name)
     char line[512];
     if (!isatty(STDIN_FILENO))
         return true;
-    (void)fprintf(stderr, "This deletes volume '%s' and all its data for good. Type its name to go on: ", name);
+    (void)fprintf(stderr,
+                  "This deletes volume '%s' and all its data for good. Type its name to go on: ", name);
     if (!fgets(line, sizeof line, stdin))
         return false;
     line[strcspn(line, "\n")] = '\0';
@@ -170,8 +171,8 @@ static const struct command_row {
 
 static int usage(const char *command, const char *what, const char *which)
 {
-    (void)fprintf(stderr, "rbdvol %s: %s%s%s%s; 'rbdvol help %s' tells more\n", command, what, which ? " '" : "",
-                  which ? which : "", which ? "'" : "", command);
+    (void)fprintf(stderr, "rbdvol %s: %s%s%s%s; 'rbdvol help %s' tells more\n", command, what,
+                  which ? " '" : "", which ? which : "", which ? "'" : "", command);
     return EXIT_USAGE;
 }
 
@@ -203,12 +204,11 @@ enum { OPT_SOCKET = 256, OPT_NAME, OPT_JSON, OPT_DELETE };
 
 static int parse(struct call *c, const struct command_row *row, int argc, char **argv)
 {
-    static const struct option flags[] = { { "socket", required_argument, NULL, OPT_SOCKET },
-                                           { "name", required_argument, NULL, OPT_NAME },
-                                           { "json", no_argument, NULL, OPT_JSON },
-                                           { "delete", no_argument, NULL, OPT_DELETE },
-                                           { "opt", required_argument, NULL, 'o' },
-                                           { NULL, 0, NULL, 0 } };
+    static const struct option flags[] = {
+        { "socket", required_argument, NULL, OPT_SOCKET }, { "name", required_argument, NULL, OPT_NAME },
+        { "json", no_argument, NULL, OPT_JSON },           { "delete", no_argument, NULL, OPT_DELETE },
+        { "opt", required_argument, NULL, 'o' },           { NULL, 0, NULL, 0 }
+    };
     const char *socket = NULL, *name = NULL;
     int flag, rc;
     opterr = 0;

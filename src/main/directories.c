@@ -14,10 +14,11 @@
 #include "base/file.h"
 #include "host/mountinfo.h"
 
-/* Nothing of what is in there is for others: state names what is mounted where, scratch files are file systems to be. */
+/* Nothing of what is in there is for others: state names what is mounted where, scratch files are file
+ * systems to be. */
 #define PRIVATE 0700
-/* Every path component must let containers' processes through (with user namespaces, and for Mesos, it is not root that walks
- * there), but what other volumes this host has is not theirs to list. */
+/* Every path component must let containers' processes through (with user namespaces, and for Mesos, it is not
+ * root that walks there), but what other volumes this host has is not theirs to list. */
 #define PASSABLE 0711
 
 static int make(const char *option, const char *path, mode_t mode, struct error *err)
@@ -32,9 +33,11 @@ static int make(const char *option, const char *path, mode_t mode, struct error 
         return error_set(err, -ENOTDIR, "%s: %s is a symbolic link: name the directory itself", option, path);
     /* Who can rename in there can put anything under our paths. */
     if (st.st_uid != 0 || st.st_mode & (S_IWGRP | S_IWOTH))
-        return error_set(err, -EPERM, "%s: %s belongs to uid %u with mode %04o: others than root could change it; run "
-                                      "'chown root %s' and 'chmod %o %s'", option, path, (unsigned)st.st_uid,
-                         (unsigned)st.st_mode & 07777, path, (unsigned)mode, path);
+        return error_set(err, -EPERM,
+                         "%s: %s belongs to uid %u with mode %04o: others than root could change it; run "
+                         "'chown root %s' and 'chmod %o %s'",
+                         option, path, (unsigned)st.st_uid, (unsigned)st.st_mode & 07777, path,
+                         (unsigned)mode, path);
     if (mode == PRIVATE && st.st_mode & 077 && chmod(path, mode) < 0)
         return error_set(err, -errno, "%s: cannot set the mode of %s: %s", option, path, error_text(errno));
     return 0;
@@ -53,8 +56,11 @@ static int take_lock(const char *dir, int *ret, struct error *err)
         ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         pid[strspn(pid, "0123456789")] = '\0';
-        return error_set(err, -EBUSY, "another daemon%s%s runs with this state-dir (it holds %s): stop it, or give this one "
-                                      "another name", *pid ? " with pid " : "", pid, path);
+        return error_set(
+            err, -EBUSY,
+            "another daemon%s%s runs with this state-dir (it holds %s): stop it, or give this one "
+            "another name",
+            *pid ? " with pid " : "", pid, path);
     }
     (void)snprintf(pid, sizeof pid, "%d\n", (int)getpid());
     if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, strlen(pid), 0) < 0)
@@ -94,7 +100,8 @@ static bool contains(void *arg, const struct mount_entry *e)
     if (len == 1) /* "/" */
         len = 0;
     /* >=: of several mounts at one place the last is on top */
-    if (len >= c->len && strncmp(c->path, e->mountpoint, len) == 0 && (c->path[len] == '/' || c->path[len] == '\0')) {
+    if (len >= c->len && strncmp(c->path, e->mountpoint, len) == 0 &&
+        (c->path[len] == '/' || c->path[len] == '\0')) {
         c->len = len;
         c->slave = e->slave;
     }
@@ -112,8 +119,11 @@ int directories_check_visible(const struct settings *settings, struct error *err
         return rc;
     if (!c.slave)
         return 0;
-    return error_set(err, -EXDEV, "mount-root %s is in a mount namespace of this service's own: what is mounted there would be "
-                                  "invisible to Docker; remove PrivateMounts=, PrivateTmp=, PrivateDevices=, ProtectSystem=, "
-                                  "ProtectHome=, ProtectKernel...=, ProtectProc=, ReadWritePaths=, MountFlags= and their like from "
-                                  "the systemd unit ('systemctl cat rbdvol' shows it)", path);
+    return error_set(
+        err, -EXDEV,
+        "mount-root %s is in a mount namespace of this service's own: what is mounted there would be "
+        "invisible to Docker; remove PrivateMounts=, PrivateTmp=, PrivateDevices=, ProtectSystem=, "
+        "ProtectHome=, ProtectKernel...=, ProtectProc=, ReadWritePaths=, MountFlags= and their like from "
+        "the systemd unit ('systemctl cat rbdvol' shows it)",
+        path);
 }

@@ -13,10 +13,10 @@ static const struct {
       "An option is a flag (--pool=x), a line of the configuration file (pool = x), or a variable\n"
       "of the environment (RBDVOL_POOL=x); this is also the order of precedence.",
       "rbdvol serve --pool=ssd --log-level=debug" },
-    { "ls", "rbdvol ls [--json]", "Lists the volumes of all configured pools, and where those of this host are mounted.",
-      "rbdvol ls" },
-    { "show", "rbdvol show NAME [--json]", "Shows a volume: its image, size, file system, state, owner and holders.",
-      "rbdvol show db-data" },
+    { "ls", "rbdvol ls [--json]",
+      "Lists the volumes of all configured pools, and where those of this host are mounted.", "rbdvol ls" },
+    { "show", "rbdvol show NAME [--json]",
+      "Shows a volume: its image, size, file system, state, owner and holders.", "rbdvol show db-data" },
     { "create", "rbdvol create NAME [-o KEY=VALUE]...",
       "Makes a volume, formatted. One that exists already is fine if the options do not contradict it.\n"
       "Options: size, pool, namespace, fstype, mkfs-options, mount-options, uid, gid, mode, sharing,\n"
@@ -26,7 +26,8 @@ static const struct {
       "Removes a volume, as the option 'remove' says: into the trash by default. With --delete it is\n"
       "deleted for good, which asks for its name on a terminal.",
       "rbdvol rm db-data" },
-    { "path", "rbdvol path NAME", "Prints where a volume is mounted on this host.", "ls $(rbdvol path db-data)" },
+    { "path", "rbdvol path NAME", "Prints where a volume is mounted on this host.",
+      "ls $(rbdvol path db-data)" },
     { "status", "rbdvol status [--json]",
       "Shows the daemon: the cluster, the mapper, the volumes mounted here, their holders and state, and\n"
       "what is pending and why.",
@@ -37,7 +38,8 @@ static const struct {
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { "unlock", "release", "resize", "snap", "clone", "trim", "trash", "doctor", NULL };
+static const char *const later[] = { "unlock", "release", "resize", "snap", "clone",
+                                     "trim",   "trash",   "doctor", NULL };
 
 bool help_is_later(const char *command)
 {
@@ -82,17 +84,20 @@ static void print_options(FILE *out)
 {
     char text[1024];
     (void)fprintf(out, "\nOptions:\n  --config=FILE\n");
-    (void)snprintf(text, sizeof text, "the configuration file, which must exist (default: %s/rbdvol/NAME.conf, which need not)",
+    (void)snprintf(text, sizeof text,
+                   "the configuration file, which must exist (default: %s/rbdvol/NAME.conf, which need not)",
                    RBDVOL_SYSCONFDIR);
     wrapped(out, text, 6);
     for (size_t i = 0; i < options_count; i++) {
         const struct option_row *o = &options[i];
         (void)fprintf(out, "  --%s=%s\n", o->name, o->value);
-        (void)snprintf(text, sizeof text, "%s (default: %s)%s%s", o->meaning, *o->preset ? o->preset : o->none,
-                       o->later ? "; no effect yet: " : "", o->later ? o->later : "");
+        (void)snprintf(text, sizeof text, "%s (default: %s)%s%s", o->meaning,
+                       *o->preset ? o->preset : o->none, o->later ? "; no effect yet: " : "",
+                       o->later ? o->later : "");
         wrapped(out, text, 6);
     }
-    (void)fputs("\nDurations are numbers with ms, s, m, h or d; sizes are numbers with K, M, G or T, binary.\n", out);
+    (void)fputs(
+        "\nDurations are numbers with ms, s, m, h or d; sizes are numbers with K, M, G or T, binary.\n", out);
 }
 
 bool help_command(const char *command, FILE *out)
@@ -100,7 +105,8 @@ bool help_command(const char *command, FILE *out)
     for (size_t i = 0; i < NCOMMANDS; i++) {
         if (strcmp(commands[i].name, command) != 0)
             continue;
-        (void)fprintf(out, "Usage: %s\n\n%s\n\nExample:\n  %s\n", commands[i].usage, commands[i].text, commands[i].example);
+        (void)fprintf(out, "Usage: %s\n\n%s\n\nExample:\n  %s\n", commands[i].usage, commands[i].text,
+                      commands[i].example);
         if (strcmp(command, "serve") == 0)
             print_options(out);
         return true;

@@ -31,13 +31,16 @@ static int from_systemd(const struct settings *settings, struct listener *ret, s
         if (found < 0 && sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
             found = fd;
         else
-            return error_set(err, -EINVAL, "systemd passed %d sockets, but one listening UNIX stream socket is wanted: "
-                                           "have one ListenStream= in the .socket unit, with a path", n);
+            return error_set(err, -EINVAL,
+                             "systemd passed %d sockets, but one listening UNIX stream socket is wanted: "
+                             "have one ListenStream= in the .socket unit, with a path",
+                             n);
     }
     if (found < 0)
         return 0;
     if (sd_is_socket_unix(found, SOCK_STREAM, 1, settings->socket, 0) == 0)
-        log_notice("the socket that systemd passed is not at %s: the option 'socket' has no effect", settings->socket);
+        log_notice("the socket that systemd passed is not at %s: the option 'socket' has no effect",
+                   settings->socket);
     *ret = (struct listener){ .fd = found, .from_systemd = true };
     return 1;
 }
@@ -52,7 +55,8 @@ static int group_of(const char *group, gid_t *ret, struct error *err)
     errno = 0;
     const struct group *g = getgrnam(group);
     if (!g)
-        return error_set(err, errno ? -errno : -EINVAL, "there is no group '%s' (option socket-group)", group);
+        return error_set(err, errno ? -errno : -EINVAL, "there is no group '%s' (option socket-group)",
+                         group);
     *ret = g->gr_gid;
     return 0;
 }
@@ -64,19 +68,27 @@ static int make_room(const char *path, const struct sockaddr_un *addr, struct er
     if (lstat(path, &st) < 0)
         return errno == ENOENT ? 0 : error_set(err, -errno, "cannot look at %s: %s", path, error_text(errno));
     if (!S_ISSOCK(st.st_mode))
-        return error_set(err, -EEXIST, "cannot listen at %s: something that is not a socket is there; remove it, or choose "
-                                       "another path with the option socket", path);
+        return error_set(err, -EEXIST,
+                         "cannot listen at %s: something that is not a socket is there; remove it, or choose "
+                         "another path with the option socket",
+                         path);
     auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return error_set(err, -errno, "cannot make a socket: %s", error_text(errno));
     /* EAGAIN: somebody listens, and has more to do than it accepts. */
     if (connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0 || errno == EAGAIN)
-        return error_set(err, -EADDRINUSE, "another process already listens at %s: stop it ('ss -xlp src %s' names it), or give "
-                                           "this instance another name or socket", path, path);
+        return error_set(
+            err, -EADDRINUSE,
+            "another process already listens at %s: stop it ('ss -xlp src %s' names it), or give "
+            "this instance another name or socket",
+            path, path);
     if (errno != ECONNREFUSED)
-        return error_set(err, -errno, "cannot tell whether somebody listens at %s: %s", path, error_text(errno));
+        return error_set(err, -errno, "cannot tell whether somebody listens at %s: %s", path,
+                         error_text(errno));
     log_notice("replacing a socket that nobody listens at path=%s", path);
-    return unlink(path) < 0 && errno != ENOENT ? error_set(err, -errno, "cannot remove %s: %s", path, error_text(errno)) : 0;
+    return unlink(path) < 0 && errno != ENOENT
+               ? error_set(err, -errno, "cannot remove %s: %s", path, error_text(errno))
+               : 0;
 }
 
 static int bind_own(const struct settings *s, const struct sockaddr_un *addr, gid_t gid, struct listener *ret,

@@ -16,12 +16,14 @@ struct listener {
     ino_t ino;
 };
 
-/* The plugin's socket: the one that systemd passes, or our own at settings->socket, with its mode and group; its directory is
- * made, a socket that nobody listens at is replaced, one that somebody does is left alone: -EADDRINUSE. */
+/* The plugin's socket: the one that systemd passes, or our own at settings->socket, with its mode and group;
+ * its directory is made, a socket that nobody listens at is replaced, one that somebody does is left alone:
+ * -EADDRINUSE. */
 int listener_open(const struct settings *settings, struct listener *ret, struct error *err);
 
-/* New connections are refused from now on, those that wait to be accepted still can be. A client whose connect fails comes
- * again with its request whole; one whose connection is cut off comes again with an empty body. Not ours: does nothing. */
+/* New connections are refused from now on, those that wait to be accepted still can be. A client whose
+ * connect fails comes again with its request whole; one whose connection is cut off comes again with an empty
+ * body. Not ours: does nothing. */
 void listener_refuse(struct listener *l, int fd);
 
 /* Removes our own socket's file. */

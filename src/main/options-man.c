@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Build-time: copies the source of rbdvol.conf(5) to standard output, with the option table in place of its @OPTIONS@ line. */
+/* Build-time: copies the source of rbdvol.conf(5) to standard output, with the option table in place of its
+ * @OPTIONS@ line. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>

@@ -46,12 +46,16 @@ static int set_text(const struct option_row *row, const char *text, struct setti
 static int set_name(const struct option_row *row, const char *text, struct settings *s, struct error *err)
 {
     if (*text && !text_is_name(text))
-        return error_set(err, -EINVAL, "'%s' is not a name: letters, digits, '_', '.' and '-', the first a letter or digit, "
-                                       "at most %d", text, NAME_PART_MAX);
+        return error_set(
+            err, -EINVAL,
+            "'%s' is not a name: letters, digits, '_', '.' and '-', the first a letter or digit, "
+            "at most %d",
+            text, NAME_PART_MAX);
     return keep(row, text, s, err);
 }
 
-/* An instance names files, units and processes: short, and never a path component with a meaning of its own. */
+/* An instance names files, units and processes: short, and never a path component with a meaning of its own.
+ */
 static int set_instance(const struct option_row *row, const char *text, struct settings *s, struct error *err)
 {
     if (strlen(text) > 32)
@@ -63,11 +67,14 @@ static int set_path(const struct option_row *row, const char *text, struct setti
 {
     if (text[0] != '/')
         return error_set(err, -EINVAL, "'%s' is not an absolute path", text);
-    /* Mount points are looked up in mountinfo as they are written: "/a/../b" or "/a//b" would never be found there. */
+    /* Mount points are looked up in mountinfo as they are written: "/a/../b" or "/a//b" would never be found
+     * there. */
     size_t len = strlen(text);
-    if (len == 1 || strstr(text, "//") || strstr(text, "/./") || strstr(text, "/../") || text[len - 1] == '/' ||
-        (len >= 2 && strcmp(text + len - 2, "/.") == 0) || (len >= 3 && strcmp(text + len - 3, "/..") == 0))
-        return error_set(err, -EINVAL, "'%s' is not a plain path: without '//', '.', '..' and a '/' at its end", text);
+    if (len == 1 || strstr(text, "//") || strstr(text, "/./") || strstr(text, "/../") ||
+        text[len - 1] == '/' || (len >= 2 && strcmp(text + len - 2, "/.") == 0) ||
+        (len >= 3 && strcmp(text + len - 3, "/..") == 0))
+        return error_set(err, -EINVAL,
+                         "'%s' is not a plain path: without '//', '.', '..' and a '/' at its end", text);
     if (len >= PATH_MAX - 600) /* room for /POOL+NAMESPACE/IMAGE */
         return error_set(err, -EINVAL, "the path is longer than %d bytes", PATH_MAX - 600);
     return keep(row, text, s, err);
@@ -86,7 +93,8 @@ static int set_size(const struct option_row *row, const char *text, struct setti
 {
     uint64_t bytes = 0;
     if (*text && text_parse_size(text, 0, &bytes) < 0)
-        return error_set(err, -EINVAL, "'%s' is not a size: write a number with K, M, G or T, as in 20G", text);
+        return error_set(err, -EINVAL, "'%s' is not a size: write a number with K, M, G or T, as in 20G",
+                         text);
     *AT(uint64_t, s, row) = bytes;
     return 0;
 }
@@ -104,15 +112,18 @@ static int set_duration(const struct option_row *row, const char *text, struct s
     const struct span *span = row->range;
     int64_t ms;
     if (text_parse_duration(text, &ms) < 0)
-        return error_set(err, -EINVAL, "'%s' is not a duration: write a number with ms, s, m, h or d, as in 10s", text);
+        return error_set(err, -EINVAL,
+                         "'%s' is not a duration: write a number with ms, s, m, h or d, as in 10s", text);
     if (ms < span->min_ms || ms > span->max_ms)
-        return error_set(err, -EINVAL, "'%s' is not between %lldms and %llds%s%s", text, (long long)span->min_ms,
-                         (long long)span->max_ms / 1000, span->why ? ": " : "", span->why ? span->why : "");
+        return error_set(err, -EINVAL, "'%s' is not between %lldms and %llds%s%s", text,
+                         (long long)span->min_ms, (long long)span->max_ms / 1000, span->why ? ": " : "",
+                         span->why ? span->why : "");
     *AT(int64_t, s, row) = ms;
     return 0;
 }
 
-static int set_trash_keep(const struct option_row *row, const char *text, struct settings *s, struct error *err)
+static int set_trash_keep(const struct option_row *row, const char *text, struct settings *s,
+                          struct error *err)
 {
     int rc = set_duration(row, text, s, err);
     if (rc == 0)
@@ -132,11 +143,13 @@ static int set_bool(const struct option_row *row, const char *text, struct setti
 static int set_mode(const struct option_row *row, const char *text, struct settings *s, struct error *err)
 {
     if (text_parse_mode(text, AT(uint32_t, s, row)) < 0)
-        return error_set(err, -EINVAL, "'%s' is not a mode: write octal digits, at most 7777, as in 0755", text);
+        return error_set(err, -EINVAL, "'%s' is not a mode: write octal digits, at most 7777, as in 0755",
+                         text);
     return 0;
 }
 
-static int set_socket_mode(const struct option_row *row, const char *text, struct settings *s, struct error *err)
+static int set_socket_mode(const struct option_row *row, const char *text, struct settings *s,
+                           struct error *err)
 {
     uint32_t mode;
     if (text_parse_mode(text, &mode) == 0 && mode & ~0777U)
@@ -185,7 +198,8 @@ static int set_word(const struct option_row *row, const char *text, struct setti
     return rc < 0 ? rc : keep(row, text, s, err);
 }
 
-static int set_log_level(const struct option_row *row, const char *text, struct settings *s, struct error *err)
+static int set_log_level(const struct option_row *row, const char *text, struct settings *s,
+                         struct error *err)
 {
     (void)row;
     if (log_level_parse(text, &s->log_level) < 0)
@@ -203,8 +217,11 @@ static int set_pools(const struct option_row *row, const char *text, struct sett
         char pool[NAME_PART_MAX + 2];
         (void)snprintf(pool, sizeof pool, "%.*s", (int)(len > NAME_PART_MAX ? NAME_PART_MAX + 1 : len), p);
         if (!text_is_name(pool))
-            return error_set(err, -EINVAL, "'%s' is not a pool name: letters, digits, '_', '.' and '-', the first a letter or "
-                                           "digit, at most %d", pool, NAME_PART_MAX);
+            return error_set(
+                err, -EINVAL,
+                "'%s' is not a pool name: letters, digits, '_', '.' and '-', the first a letter or "
+                "digit, at most %d",
+                pool, NAME_PART_MAX);
         if (n == POOLS_MAX)
             return error_set(err, -EINVAL, "more than %d pools", POOLS_MAX);
         for (unsigned i = 0; i < n; i++)
@@ -220,8 +237,8 @@ static int set_pools(const struct option_row *row, const char *text, struct sett
     return 0;
 }
 
-/* Words of mkfs or mount options: joined by '+', as in create options; a comma, as in fstab(5), is taken too. What each file
- * system allows is checked by host/fs.h. */
+/* Words of mkfs or mount options: joined by '+', as in create options; a comma, as in fstab(5), is taken too.
+ * What each file system allows is checked by host/fs.h. */
 static int set_fs_words(const struct option_row *row, const char *text, struct settings *s, struct error *err)
 {
     auto_free char *joined = strdup(text);
@@ -229,14 +246,16 @@ static int set_fs_words(const struct option_row *row, const char *text, struct s
         return error_set(err, -ENOMEM, "out of memory");
     for (char *p = joined; *p; p++) {
         if (isspace((unsigned char)*p))
-            return error_set(err, -EINVAL, "'%s' has a blank in it: join words by '+', as in noatime+discard", text);
+            return error_set(err, -EINVAL, "'%s' has a blank in it: join words by '+', as in noatime+discard",
+                             text);
         if (*p == ',')
             *p = '+';
     }
     return keep(row, joined, s, err);
 }
 
-/* Prometheus' numbers tell volume names: they are for this host only, and no name is looked up to find that out. */
+/* Prometheus' numbers tell volume names: they are for this host only, and no name is looked up to find that
+ * out. */
 static int set_loopback(const struct option_row *row, const char *text, struct settings *s, struct error *err)
 {
     uint32_t port;
@@ -244,9 +263,12 @@ static int set_loopback(const struct option_row *row, const char *text, struct s
     const char *colon = strrchr(text, ':');
     char host[64];
     (void)snprintf(host, sizeof host, "%.*s", colon ? (int)(colon - text) : 0, text);
-    bool loopback = strcmp(host, "[::1]") == 0 || (inet_pton(AF_INET, host, &v4) == 1 && strncmp(host, "127.", 4) == 0);
+    bool loopback =
+        strcmp(host, "[::1]") == 0 || (inet_pton(AF_INET, host, &v4) == 1 && strncmp(host, "127.", 4) == 0);
     if (*text && (!loopback || text_parse_u32(colon + 1, 65535, &port) < 0 || port == 0))
-        return error_set(err, -EINVAL, "'%s' is not a loopback address with a port: write 127.0.0.1:9188 or [::1]:9188", text);
+        return error_set(err, -EINVAL,
+                         "'%s' is not a loopback address with a port: write 127.0.0.1:9188 or [::1]:9188",
+                         text);
     return keep(row, text, s, err);
 }
 
@@ -268,12 +290,12 @@ static const struct words takeover_words[] = { { "dead", TAKEOVER_DEAD, false },
 static const struct words stuck_words[] = { { "report", STUCK_REPORT, false },
                                             { "error", STUCK_ERROR, false },
                                             { NULL, 0, false } };
-static const struct words mapper_words[] = { { "auto", 0, false },
-                                             { "krbd", 0, true },
-                                             { "nbd", 0, true },
-                                             { "fuse", 0, false },
-                                             { NULL, 0, false } };
-static const struct words fs_words[] = { { "xfs", 0, false }, { "ext4", 0, false }, { "btrfs", 0, false }, { NULL, 0, false } };
+static const struct words mapper_words[] = {
+    { "auto", 0, false }, { "krbd", 0, true }, { "nbd", 0, true }, { "fuse", 0, false }, { NULL, 0, false }
+};
+static const struct words fs_words[] = {
+    { "xfs", 0, false }, { "ext4", 0, false }, { "btrfs", 0, false }, { NULL, 0, false }
+};
 
 static const struct span any_span = { 0, 3650LL * 86400 * 1000, NULL };
 static const struct span some_span = { 1000, 86400LL * 1000, NULL };
@@ -288,83 +310,102 @@ static const struct span budget_span = { 1000, 115000, "Docker gives up after 12
 /* In the order of the manual. */
 const struct option_row options[] = {
     { "name", "NAME", "rbd", NULL,
-      "the name of the plugin: its socket, its state and its mappers are called after it; several instances may run side by side",
+      "the name of the plugin: its socket, its state and its mappers are called after it; several instances "
+      "may run side by side",
       NULL, set_instance, FIELD(name) },
     { "socket", "PATH", "/run/docker/plugins/NAME.sock", NULL,
-      "where Docker finds the plugin; not used when systemd passes the socket", NULL, set_socket, FIELD(socket) },
+      "where Docker finds the plugin; not used when systemd passes the socket", NULL, set_socket,
+      FIELD(socket) },
     { "socket-mode", "MODE", "0600", NULL, "mode of the socket", NULL, set_socket_mode, FIELD(socket_mode) },
     { "socket-group", "GROUP", "root", NULL, "group of the socket, a name or a number", NULL, set_text,
       FIELD(socket_group) },
     { "cluster", "NAME", "ceph", NULL, "the name of the Ceph cluster", NULL, set_name, FIELD(cluster) },
     { "ceph-conf", "PATH", "/etc/ceph/CLUSTER.conf", NULL, "the cluster's configuration file", NULL, set_path,
       FIELD(ceph_conf) },
-    { "user", "NAME", "rbdvol", NULL, "the Ceph user, without the `client.` in front", NULL, set_name, FIELD(user) },
+    { "user", "NAME", "rbdvol", NULL, "the Ceph user, without the `client.` in front", NULL, set_name,
+      FIELD(user) },
     { "pool", "POOL[,POOL]...", "rbd", NULL,
-      "the pools, separated by commas or blanks: the first is where volumes are created, all are searched and listed", NULL,
-      set_pools, .offset = 0 },
-    { "namespace", "NAME", "", "the default namespace", "RADOS namespace, of each pool", NULL, set_name, FIELD(ns) },
+      "the pools, separated by commas or blanks: the first is where volumes are created, all are searched "
+      "and listed",
+      NULL, set_pools, .offset = 0 },
+    { "namespace", "NAME", "", "the default namespace", "RADOS namespace, of each pool", NULL, set_name,
+      FIELD(ns) },
     { "mount-root", "PATH", "/var/lib/rbdvol/NAME/mnt", NULL,
-      "a volume is mounted at PATH/POOL/IMAGE, or PATH/POOL+NAMESPACE/IMAGE", NULL, set_path, FIELD(mount_root) },
+      "a volume is mounted at PATH/POOL/IMAGE, or PATH/POOL+NAMESPACE/IMAGE", NULL, set_path,
+      FIELD(mount_root) },
     { "state-dir", "PATH", "/run/rbdvol/NAME", NULL,
-      "what must outlive a restart of the daemon but not of the host; one daemon per directory", NULL, set_path,
-      FIELD(state_dir) },
-    { "max-size", "SIZE", "", "no limit", "no volume is created or grown beyond it", NULL, set_size, FIELD(max_size) },
+      "what must outlive a restart of the daemon but not of the host; one daemon per directory", NULL,
+      set_path, FIELD(state_dir) },
+    { "max-size", "SIZE", "", "no limit", "no volume is created or grown beyond it", NULL, set_size,
+      FIELD(max_size) },
     { "scratch-dir", "PATH", "/var/lib/rbdvol/NAME/scratch", NULL,
-      "where mkfs writes; its file system must take a sparse file of the volume's size (ext4: up to 16 TiB)", NULL, set_path,
-      FIELD(scratch_dir) },
+      "where mkfs writes; its file system must take a sparse file of the volume's size (ext4: up to 16 TiB)",
+      NULL, set_path, FIELD(scratch_dir) },
     { "key-dir", "PATH", RBDVOL_SYSCONFDIR "/rbdvol/keys", NULL, "passphrase files of encrypted volumes",
       "volumes cannot be encrypted in this version", set_path, FIELD(key_dir) },
     { "mapper", "auto|fuse", "auto", NULL,
-      "how an image becomes a block device; auto takes the first that this host and the image allow", NULL, set_word,
-      FIELD(mapper), mapper_words },
-    { "map-options", "TEXT", "", "none", "passed to krbd or rbd-nbd", "this version has neither of the two mappers", set_text,
-      FIELD(map_options) },
+      "how an image becomes a block device; auto takes the first that this host and the image allow", NULL,
+      set_word, FIELD(mapper), mapper_words },
+    { "map-options", "TEXT", "", "none", "passed to krbd or rbd-nbd",
+      "this version has neither of the two mappers", set_text, FIELD(map_options) },
     { "create", "yes|no", "yes", NULL,
-      "may Create make images; no: only images that exist can be used; each creation is logged", NULL, set_bool,
-      FIELD(create) },
-    { "size", "SIZE", "20G", NULL, "size of a new volume whose creator names none", NULL, set_size, FIELD(size) },
+      "may Create make images; no: only images that exist can be used; each creation is logged", NULL,
+      set_bool, FIELD(create) },
+    { "size", "SIZE", "20G", NULL, "size of a new volume whose creator names none", NULL, set_size,
+      FIELD(size) },
     { "size-unit", "M|G", "", "a number below 1024 without a unit is refused, others are MiB",
-      "what a number without a unit in `-o size=N` means: M as in rbd-docker-plugin, G as in REX-Ray and Marathon", NULL,
-      set_unit, FIELD(size_unit) },
-    { "fstype", "xfs|ext4|btrfs", "xfs", NULL, "file system of a new volume", NULL, set_word, FIELD(fstype), fs_words },
+      "what a number without a unit in `-o size=N` means: M as in rbd-docker-plugin, G as in REX-Ray and "
+      "Marathon",
+      NULL, set_unit, FIELD(size_unit) },
+    { "fstype", "xfs|ext4|btrfs", "xfs", NULL, "file system of a new volume", NULL, set_word, FIELD(fstype),
+      fs_words },
     { "mkfs-options", "WORD[+WORD]...", "", "what is sane and quick for the type",
-      "options for mkfs of a new volume, from a list of allowed ones", NULL, set_fs_words, FIELD(mkfs_options) },
+      "options for mkfs of a new volume, from a list of allowed ones", NULL, set_fs_words,
+      FIELD(mkfs_options) },
     { "mount-options", "WORD[+WORD]...", "noatime+nodev+nosuid", "those of the kernel",
       "mount options of a volume, from a list of allowed ones", NULL, set_fs_words, FIELD(mount_options) },
     { "uid", "NUMBER", "0", NULL, "owner of a new volume's root directory", NULL, set_id, FIELD(uid) },
     { "gid", "NUMBER", "0", NULL, "group of a new volume's root directory", NULL, set_id, FIELD(gid) },
     { "mode", "MODE", "0755", NULL, "mode of a new volume's root directory", NULL, set_mode, FIELD(mode) },
     { "remove", "trash|delete", "trash", NULL,
-      "what Remove does: trash keeps the image restorable, delete is permanent", NULL, set_choice, FIELD(remove),
-      remove_words },
+      "what Remove does: trash keeps the image restorable, delete is permanent", NULL, set_choice,
+      FIELD(remove), remove_words },
     { "trash-keep", "DURATION", "7d", NULL,
-      "how long a removed volume stays in the trash; unless set, 1h for anonymous volumes (64 hexadecimal digits)",
+      "how long a removed volume stays in the trash; unless set, 1h for anonymous volumes (64 hexadecimal "
+      "digits)",
       "nothing is purged from the trash in this version", set_trash_keep, FIELD(trash_keep_ms), &any_span },
     { "sharing", "exclusive|host", "exclusive", NULL,
-      "exclusive: one container at a time uses a volume; host: containers of one host may share it", NULL, set_choice,
-      FIELD(sharing), sharing_words },
+      "exclusive: one container at a time uses a volume; host: containers of one host may share it", NULL,
+      set_choice, FIELD(sharing), sharing_words },
     { "legacy-images", "upgrade|refuse", "upgrade", NULL,
       "images without the exclusive-lock feature: upgrade adds it at the first mount",
-      "images without exclusive-lock are refused in this version", set_choice, FIELD(legacy_images), legacy_words },
+      "images without exclusive-lock are refused in this version", set_choice, FIELD(legacy_images),
+      legacy_words },
     { "takeover", "dead|silent|never", "dead", NULL,
-      "dead: take a volume from an owner whose watch has lapsed; silent: also from one that answers nothing for `silence`; "
-      "never: only `rbdvol unlock` does", LATER_TAKEOVER, set_choice, FIELD(takeover), takeover_words },
-    { "silence", "DURATION", "5s", NULL, "see `takeover`", LATER_TAKEOVER, set_duration, FIELD(silence_ms), &some_span },
-    { "ceph-timeout", "DURATION", "10s", NULL, "bound of one control operation on the cluster", NULL, set_duration,
-      FIELD(ceph_timeout_ms), &timeout_span },
+      "dead: take a volume from an owner whose watch has lapsed; silent: also from one that answers nothing "
+      "for `silence`; "
+      "never: only `rbdvol unlock` does",
+      LATER_TAKEOVER, set_choice, FIELD(takeover), takeover_words },
+    { "silence", "DURATION", "5s", NULL, "see `takeover`", LATER_TAKEOVER, set_duration, FIELD(silence_ms),
+      &some_span },
+    { "ceph-timeout", "DURATION", "10s", NULL, "bound of one control operation on the cluster", NULL,
+      set_duration, FIELD(ceph_timeout_ms), &timeout_span },
     { "budget", "DURATION", "100s", NULL,
-      "how long Mount and Create may take before they are answered, half of it for the others; 25s for a managed plugin that is "
-      "left at Docker's 30 s", NULL, set_duration, FIELD(budget_ms), &budget_span },
-    { "io-stuck", "DURATION", "120s", NULL, "a mapping that makes no progress for so long is stuck", LATER_STUCK, set_duration,
-      FIELD(io_stuck_ms), &some_span },
+      "how long Mount and Create may take before they are answered, half of it for the others; 25s for a "
+      "managed plugin that is "
+      "left at Docker's 30 s",
+      NULL, set_duration, FIELD(budget_ms), &budget_span },
+    { "io-stuck", "DURATION", "120s", NULL, "a mapping that makes no progress for so long is stuck",
+      LATER_STUCK, set_duration, FIELD(io_stuck_ms), &some_span },
     { "io-stuck-action", "report|error", "report", NULL,
       "what is done about it: report it, or fail its I/O so that containers can end", LATER_STUCK, set_choice,
       FIELD(io_stuck_action), stuck_words },
     { "metrics-listen", "ADDRESS:PORT", "", "off",
-      "loopback TCP address that serves GET /metrics and /healthz and nothing else; the socket always answers them", NULL,
-      set_loopback, FIELD(metrics_listen) },
-    { "log-level", "error|warning|notice|info|debug", "info", NULL, "what is logged: this and what is more urgent", NULL,
-      set_log_level, .offset = 0 },
+      "loopback TCP address that serves GET /metrics and /healthz and nothing else; the socket always "
+      "answers them",
+      NULL, set_loopback, FIELD(metrics_listen) },
+    { "log-level", "error|warning|notice|info|debug", "info", NULL,
+      "what is logged: this and what is more urgent", NULL, set_log_level, .offset = 0 },
 };
 
 const size_t options_count = sizeof options / sizeof *options;
@@ -382,7 +423,7 @@ int option_set(const struct option_row *row, const char *text, struct settings *
     if (!*text && !row->none)
         return error_set(err, -EINVAL, "it has no value");
     for (const char *p = text; *p; p++)
-        if (iscntrl((unsigned char)*p))
+        if (iscntrl((unsigned char)*p) && *p != '\t') /* between pools */
             return error_set(err, -EINVAL, "'%s' has a control character in it", text);
     return row->set(row, text, s, err);
 }
@@ -421,9 +462,11 @@ const char *option_variable(const struct option_row *row, char *buf, size_t size
 
 void settings_free(struct settings *s)
 {
-    char *all[] = { s->name,        s->socket,       s->socket_group, s->ceph_conf,    s->cluster,       s->user,
-                    s->ns,          s->mount_root,   s->state_dir,    s->scratch_dir,  s->key_dir,       s->mapper,
-                    s->map_options, s->fstype,       s->mkfs_options, s->mount_options, s->metrics_listen };
+    char *all[] = { s->name,          s->socket,      s->socket_group, s->ceph_conf,
+                    s->cluster,       s->user,        s->ns,           s->mount_root,
+                    s->state_dir,     s->scratch_dir, s->key_dir,      s->mapper,
+                    s->map_options,   s->fstype,      s->mkfs_options, s->mount_options,
+                    s->metrics_listen };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     *s = (struct settings){ 0 };

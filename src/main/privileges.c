@@ -18,7 +18,8 @@ static const struct {
     { CAP_FSETID, "the setgid bit of a volume's root cannot be set" },
     { CAP_DAC_OVERRIDE, "the first mount cannot tidy a volume's root" },
     { CAP_DAC_READ_SEARCH, "a keyring of another user cannot be read" },
-    { CAP_SYS_RESOURCE, "ext4 does not grow while mounted, and mappers are not protected from a write-back deadlock" },
+    { CAP_SYS_RESOURCE,
+      "ext4 does not grow while mounted, and mappers are not protected from a write-back deadlock" },
     { CAP_LINUX_IMMUTABLE, "empty mount points are not protected from writes" },
     { CAP_SYS_PTRACE, "who keeps a volume busy cannot be named" },
     /* mkfs runs as nobody */
@@ -34,7 +35,8 @@ static const struct {
 static bool granted(cap_t now, cap_value_t cap)
 {
     cap_flag_value_t permitted = CAP_CLEAR;
-    return cap_get_flag(now, cap, CAP_PERMITTED, &permitted) == 0 && permitted == CAP_SET && cap_get_bound(cap) == 1;
+    return cap_get_flag(now, cap, CAP_PERMITTED, &permitted) == 0 && permitted == CAP_SET &&
+           cap_get_bound(cap) == 1;
 }
 
 static int set_all(cap_t now, struct error *err)
@@ -50,7 +52,8 @@ static int set_all(cap_t now, struct error *err)
         log_notice("this host does not grant us %s: %s", name ? name : "a capability", kept[i].lost);
         (void)cap_free(name);
     }
-    /* The bounding set first: dropping from it needs CAP_SETPCAP. Without it, a root child would get everything back. */
+    /* The bounding set first: dropping from it needs CAP_SETPCAP. Without it, a root child would get
+     * everything back. */
     for (cap_value_t cap = 0; cap < cap_max_bits(); cap++) {
         bool keep = false;
         for (int i = 0; i < n && !keep; i++)

@@ -24,7 +24,7 @@
 #include "volume/volumes.h"
 
 #define TICK_MS     1000
-#define DRAIN_EXTRA 5000  /* ms beyond the budget: a request that keeps it can still be answered */
+#define DRAIN_EXTRA 5000 /* ms beyond the budget: a request that keeps it can still be answered */
 #define FILES_MAX   65536
 
 struct server {
@@ -42,7 +42,8 @@ static int check_fs_options(const struct config *config, struct error *err)
     const struct settings *s = &config->settings;
     const struct fs *fs = fs_find(s->fstype);
     if (!fs)
-        return error_set(err, -EINVAL, "%s: '%s' is none of: %s", config_origin(config, "fstype"), s->fstype, fs_names());
+        return error_set(err, -EINVAL, "%s: '%s' is none of: %s", config_origin(config, "fstype"), s->fstype,
+                         fs_names());
     if (fs_check_mkfs_options(fs, s->mkfs_options, err) < 0)
         return error_prefix(err, "%s", config_origin(config, "mkfs-options"));
     if (fs_check_mount_options(fs, s->mount_options, err) < 0)
@@ -62,7 +63,8 @@ static int become_daemon(struct error *err)
     /* no core dump and no debugger: the cluster's key is in our memory */
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         return error_set(err, -errno, "cannot forbid core dumps: %s", error_text(errno));
-    /* a thread and a descriptor per connection, and librados' own: systemd's soft limit of 1024 is for select(2) */
+    /* a thread and a descriptor per connection, and librados' own: systemd's soft limit of 1024 is for
+     * select(2) */
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_MAX) {
         files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
         (void)setrlimit(RLIMIT_NOFILE, &files);
@@ -84,8 +86,9 @@ static void log_started(const struct server *server)
     size_t len = 0;
     for (unsigned i = 0; i < s->npools; i++)
         len += (size_t)snprintf(pools + len, sizeof pools - len, "%s%s", i ? "," : "", s->pools[i]);
-    log_info("started version=%s instance=%s pools=%s user=%s socket=%s config=%s", RBDVOL_VERSION, s->name, pools, s->user,
-             server->listener.from_systemd ? "(from systemd)" : s->socket, *server->config.file ? server->config.file : "(none)");
+    log_info("started version=%s instance=%s pools=%s user=%s socket=%s config=%s", RBDVOL_VERSION, s->name,
+             pools, s->user, server->listener.from_systemd ? "(from systemd)" : s->socket,
+             *server->config.file ? server->config.file : "(none)");
 }
 
 static int start_metrics(struct server *server, struct error *err)
@@ -140,12 +143,14 @@ static int run(struct server *server)
     }
 }
 
-/* Accepts no more, answers what runs, leaves volumes mounted. Returns the number of requests that would not end. */
+/* Accepts no more, answers what runs, leaves volumes mounted. Returns the number of requests that would not
+ * end. */
 static unsigned stop(struct server *server)
 {
     int64_t budget = server->config.settings.budget_ms;
     (void)sd_notifyf(0, "STOPPING=1\nSTATUS=answering the last requests");
-    /* The file first, then the socket behind it: whoever comes now cannot connect, and comes again with the request whole. */
+    /* The file first, then the socket behind it: whoever comes now cannot connect, and comes again with the
+     * request whole. */
     listener_remove(&server->listener);
     if (server->plugin)
         listener_refuse(&server->listener, server->plugin_fd);
@@ -165,7 +170,8 @@ int serve_main(int argc, char *const *argv)
 {
     struct server server = { .listener = { .fd = -1 }, .lock = -1, .plugin_fd = -1 };
     struct error err = { 0 };
-    if (config_load(argc, argv, environ, &server.config, &err) < 0) {
+    if (config_load(argc, (const char *const *)argv, (const char *const *)environ, &server.config, &err) <
+        0) {
         log_error("cannot start: %s", err.msg);
         return 2;
     }
@@ -189,7 +195,9 @@ int serve_main(int argc, char *const *argv)
     keep_watchdog_away();
     unsigned left = stop(&server);
     if (left) {
-        log_warning("%u requests did not end and are given up: the next start finishes or undoes what they began", left);
+        log_warning(
+            "%u requests did not end and are given up: the next start finishes or undoes what they began",
+            left);
         _exit(0); /* their threads still use all there is */
     }
     volumes_stop(server.volumes);

@@ -76,7 +76,8 @@ static void value_text(const char *key, const json_t *value, char *buf, size_t s
     else if (json_is_boolean(value))
         (void)snprintf(buf, size, "%s", json_is_true(value) ? "yes" : "no");
     else if (json_is_object(value))
-        json_object_foreach((json_t *)(uintptr_t)value, member, item) {
+        json_object_foreach((json_t *)(uintptr_t)value, member, item)
+        {
             char text[256];
             value_text(member, item, text, sizeof text);
             if (len < size)
@@ -102,15 +103,15 @@ void show_volume(const json_t *volume)
     print_field("name", json_object_get(volume, "Name"), true);
     print_field("mounted at", json_object_get(volume, "Mountpoint"), true);
     print_field("created", json_object_get(volume, "CreatedAt"), true);
-    json_object_foreach(status, key, value) {
+    json_object_foreach(status, key, value)
+    {
         size_t i;
         json_t *item;
         if (!json_is_array(value)) {
             print_field(key, value, true);
             continue;
         }
-        json_array_foreach(value, i, item)
-            print_field(key, item, i == 0);
+        json_array_foreach(value, i, item) print_field(key, item, i == 0);
     }
 }
 
@@ -120,7 +121,8 @@ static void holders_text(const json_t *holders, char *buf, size_t size)
     size_t i, len = 0;
     json_t *holder;
     buf[0] = '\0';
-    json_array_foreach(holders, i, holder) {
+    json_array_foreach(holders, i, holder)
+    {
         const char *id = text_of(holder, "ID");
         json_int_t count = json_integer_value(json_object_get(holder, "Count"));
         char times[24] = "";
@@ -142,7 +144,8 @@ static void pending_text(const json_t *v, char *buf, size_t size)
 
 static void print_volumes(const json_t *volumes)
 {
-    static const char *const heads[] = { "NAME", "STATE", "MAPPER", "DEVICE", "MOUNTED AT", "HOLDERS", "PENDING", NULL };
+    static const char *const heads[] = { "NAME",       "STATE",   "MAPPER",  "DEVICE",
+                                         "MOUNTED AT", "HOLDERS", "PENDING", NULL };
     struct table t;
     size_t n;
     auto_free const json_t **all = sorted(volumes, &n);
@@ -170,7 +173,8 @@ static void print_volumes(const json_t *volumes)
 /* "up: why" with what is known. */
 static void print_line(const char *label, const char *state, const char *detail, const char *more)
 {
-    (void)printf("%-9s %s%s%s%s%s\n", label, *state ? state : "unknown", *detail ? ", " : "", detail, *more ? ": " : "", more);
+    (void)printf("%-9s %s%s%s%s%s\n", label, *state ? state : "unknown", *detail ? ", " : "", detail,
+                 *more ? ": " : "", more);
 }
 
 void show_status(const json_t *status)
@@ -183,18 +187,18 @@ void show_status(const json_t *status)
     char detail[256];
     print_line("rbdvol", text_of(status, "Version"), "", "");
     print_line("instance", text_of(status, "Instance"), "", "");
-    (void)snprintf(detail, sizeof detail, "%s%s%s%s", *fsid ? "fsid " : "", fsid, *since ? (*fsid ? ", since " : "since ") : "",
-                   since);
+    (void)snprintf(detail, sizeof detail, "%s%s%s%s", *fsid ? "fsid " : "", fsid,
+                   *since ? (*fsid ? ", since " : "since ") : "", since);
     print_line("cluster", text_of(cluster, "State"), detail, text_of(cluster, "Why"));
     print_line("mapper", text_of(mapper, "Name"), "", text_of(mapper, "Why"));
     (void)printf("%-9s", "pools");
-    json_array_foreach(json_object_get(status, "Pools"), i, value)
-        (void)printf("%s %s", i ? "," : "", json_string_value(value) ? json_string_value(value) : "?");
+    json_array_foreach(json_object_get(status, "Pools"), i, value)(void)
+        printf("%s %s", i ? "," : "", json_string_value(value) ? json_string_value(value) : "?");
     (void)fputc('\n', stdout);
-    json_object_foreach(json_object_get(status, "Hidden"), key, value)
-        if (json_integer_value(value) > 0)
-            (void)printf("%-9s %lld images in pool %s, which ls leaves out: format 1, or not the name of a volume\n", "hidden",
-                         (long long)json_integer_value(value), key);
+    json_object_foreach(json_object_get(status, "Hidden"), key,
+                        value) if (json_integer_value(value) > 0)(void)
+        printf("%-9s %lld images in pool %s, which ls leaves out: format 1, or not the name of a volume\n",
+               "hidden", (long long)json_integer_value(value), key);
     (void)fputc('\n', stdout);
     print_volumes(json_object_get(status, "Volumes"));
 }

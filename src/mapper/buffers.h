@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Large buffers that travel: one is filled with a request, given to the I/O, and comes back from whatever thread ends that. */
+/* Large buffers that travel: one is filled with a request, given to the I/O, and comes back from whatever
+ * thread ends that. */
 #pragma once
 
 #include <pthread.h>
@@ -11,7 +12,8 @@
 struct buffers {
     pthread_mutex_t lock;
     struct buffer_link *idle;
-    unsigned nidle, least; /* least: the fewest that were idle since the last trim; guarded by lock, as the others */
+    unsigned nidle,
+        least; /* least: the fewest that were idle since the last trim; guarded by lock, as the others */
 };
 
 void buffers_init(struct buffers *b);

@@ -23,12 +23,14 @@ static json_t *hello(const struct control *c)
     struct state_view v;
     state_view(c->state, &v);
     bool known = v.phase != STATE_STARTING; /* address and size are being written until then */
-    json_t *r = json_pack("{s:b, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:b}", "ok", 1, "version", PROTOCOL_VERSION, "state",
-                          state_phase_name(v.phase), "pid", (int)getpid(), "mapping", c->mapping, "pool", c->opts->pool,
-                          "namespace", c->opts->ns, "image", c->opts->name, "image_id", c->opts->id, "ro", c->opts->ro);
-    json_t *more = json_pack("{s:s, s:I, s:i, s:b, s:i, s:I, s:s}", "address", known ? c->image->address : "", "size",
-                             (json_int_t)atomic_load(&c->image->size), "opens", (int)v.opens, "unclean", v.unclean,
-                             "inflight", (int)v.inflight, "stalled_ms", (json_int_t)v.stalled_ms, "why", v.why.msg);
+    json_t *r = json_pack("{s:b, s:i, s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:b}", "ok", 1, "version",
+                          PROTOCOL_VERSION, "state", state_phase_name(v.phase), "pid", (int)getpid(),
+                          "mapping", c->mapping, "pool", c->opts->pool, "namespace", c->opts->ns, "image",
+                          c->opts->name, "image_id", c->opts->id, "ro", c->opts->ro);
+    json_t *more =
+        json_pack("{s:s, s:I, s:i, s:b, s:i, s:I, s:s}", "address", known ? c->image->address : "", "size",
+                  (json_int_t)atomic_load(&c->image->size), "opens", (int)v.opens, "unclean", v.unclean,
+                  "inflight", (int)v.inflight, "stalled_ms", (json_int_t)v.stalled_ms, "why", v.why.msg);
     if (*c->warning)
         (void)json_object_set_new(more, "warning", json_string(c->warning));
     (void)json_object_update(r, more);
@@ -94,7 +96,8 @@ static int end(struct control *c)
     pthread_t thread;
     rc = -pthread_create(&thread, NULL, finish, c);
     if (rc < 0) { /* then no one can be told the result: leave the lock */
-        (void)error_set(&c->outcome, -EIO, "cannot start a thread: %s; the lock was left for fencing", error_text(rc));
+        (void)error_set(&c->outcome, -EIO, "cannot start a thread: %s; the lock was left for fencing",
+                        error_text(rc));
         atomic_store(&c->finished, true);
         wake(c);
         return 0;
@@ -132,7 +135,8 @@ static bool do_stop(struct control *c, struct control_peer *p)
         p->wait = WAIT_STOPPED;
         return true;
     }
-    return peer_send(c, p, refusal(rc, rc == -EBUSY ? "the image is still open" : "the mapper is still starting"));
+    return peer_send(c, p,
+                     refusal(rc, rc == -EBUSY ? "the image is still open" : "the mapper is still starting"));
 }
 
 /* One request of a peer. False: the peer is gone. */
@@ -183,8 +187,8 @@ static void admit(struct control *c)
     c->had_peer = true;
 }
 
-/* Tells the peers what they wait for; ends the process when that was the last thing to do. Backwards, since a peer
- * that is closed is replaced by the last one. */
+/* Tells the peers what they wait for; ends the process when that was the last thing to do. Backwards, since a
+ * peer that is closed is replaced by the last one. */
 static void answer_waiting(struct control *c)
 {
     struct state_view v;
@@ -207,8 +211,8 @@ static void answer_waiting(struct control *c)
         _exit(c->outcome.code ? EXIT_NOT_RELEASED : EXIT_CLEAN);
 }
 
-/* Ends what nobody needs any more (design: the daemon may be gone for good). Returns when to look again; 0: when something
- * happens. */
+/* Ends what nobody needs any more (design: the daemon may be gone for good). Returns when to look again; 0:
+ * when something happens. */
 static moment own_end(struct control *c)
 {
     struct state_view v;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The control socket: what the daemon asks of this mapper, and when the mapper ends by itself. One thread for all
- * connections; nothing that can wait for the cluster runs on it. */
+/* The control socket: what the daemon asks of this mapper, and when the mapper ends by itself. One thread for
+ * all connections; nothing that can wait for the cluster runs on it. */
 #pragma once
 
 #include <stdbool.h>

@@ -14,7 +14,8 @@
 /* FUSE_INIT grew at its end in 7.36: this much of it was always there. */
 #define INIT_IN_MIN (offsetof(struct fuse_init_in, flags) + sizeof(uint32_t))
 
-/* statfs's block size becomes the loop device's discard granularity: below this, librbd's objects gain nothing by it. */
+/* statfs's block size becomes the loop device's discard granularity: below this, librbd's objects gain
+ * nothing by it. */
 #define DISCARD_GRANULARITY 65536
 
 #define BLOCK      4096
@@ -91,7 +92,8 @@ static int decode_write(const char *buf, size_t len, struct fuse_request *req)
 {
     struct fuse_write_in in;
     size_t head = sizeof(struct fuse_in_header) + sizeof in;
-    if (!take(buf, len, &in, sizeof in) || in.size > FUSE_IO_MAX || in.size != len - head || !range_ok(in.offset, in.size))
+    if (!take(buf, len, &in, sizeof in) || in.size > FUSE_IO_MAX || in.size != len - head ||
+        !range_ok(in.offset, in.size))
         return refuse(req, EINVAL);
     req->wants = FUSE_WANTS_WRITE;
     req->offset = in.offset;
@@ -105,8 +107,10 @@ static int decode_fallocate(const char *buf, size_t len, struct fuse_request *re
     struct fuse_fallocate_in in;
     if (!take(buf, len, &in, sizeof in) || !in.length || !range_ok(in.offset, in.length))
         return refuse(req, EINVAL);
-    /* As the file cannot grow, keeping its size makes no difference; and a thin image keeps no space allocated. */
-    if (in.mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) && (in.mode & ~(uint32_t)FALLOC_FL_KEEP_SIZE) != FALLOC_FL_ZERO_RANGE)
+    /* As the file cannot grow, keeping its size makes no difference; and a thin image keeps no space
+     * allocated. */
+    if (in.mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) &&
+        (in.mode & ~(uint32_t)FALLOC_FL_KEEP_SIZE) != FALLOC_FL_ZERO_RANGE)
         return refuse(req, EOPNOTSUPP);
     req->wants = FUSE_WANTS_ZERO;
     req->offset = in.offset;
@@ -192,7 +196,8 @@ int fuse_init_fill(const struct fuse_request *req, struct fuse_init_out *ret)
 
 void fuse_attr_fill(uint64_t size, bool ro, struct fuse_attr_out *ret)
 {
-    /* Not valid for any time: a grown image shows at the next stat(2), and I/O through a loop device asks for none. */
+    /* Not valid for any time: a grown image shows at the next stat(2), and I/O through a loop device asks for
+     * none. */
     *ret = (struct fuse_attr_out){
         .attr = {
             .ino = FUSE_ROOT_ID,
@@ -209,7 +214,8 @@ void fuse_open_fill(struct fuse_open_out *ret)
 {
     /* Older kernels ignore the flags that they do not know. */
     *ret = (struct fuse_open_out){ .fh = 1,
-                                   .open_flags = FOPEN_DIRECT_IO | FOPEN_NOFLUSH | FOPEN_PARALLEL_DIRECT_WRITES };
+                                   .open_flags =
+                                       FOPEN_DIRECT_IO | FOPEN_NOFLUSH | FOPEN_PARALLEL_DIRECT_WRITES };
 }
 
 void fuse_statfs_fill(uint64_t size, struct fuse_statfs_out *ret)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernel's FUSE protocol (linux/fuse.h) for one regular file. Pure: bytes in, a request out; the file's facts in, reply
- * bytes out. No length or offset of a request is used before it has been checked here. */
+/* The kernel's FUSE protocol (linux/fuse.h) for one regular file. Pure: bytes in, a request out; the file's
+ * facts in, reply bytes out. No length or offset of a request is used before it has been checked here. */
 #pragma once
 
 #include <linux/fuse.h>
@@ -30,17 +30,17 @@ enum fuse_wants {
 struct fuse_request {
     enum fuse_wants wants;
     uint64_t unique;
-    int error;            /* ERROR: a positive errno */
-    uint64_t offset;      /* READ, WRITE, ZERO */
-    uint64_t length;      /* READ, WRITE: at most FUSE_IO_MAX; offset + length is at most INT64_MAX */
-    size_t data;          /* WRITE: where in the buffer the payload begins; `length` bytes of it are there */
-    bool for_writing;     /* OPEN */
-    bool resizes;         /* SETATTR: wants the size to be `length` */
+    int error;        /* ERROR: a positive errno */
+    uint64_t offset;  /* READ, WRITE, ZERO */
+    uint64_t length;  /* READ, WRITE: at most FUSE_IO_MAX; offset + length is at most INT64_MAX */
+    size_t data;      /* WRITE: where in the buffer the payload begins; `length` bytes of it are there */
+    bool for_writing; /* OPEN */
+    bool resizes;     /* SETATTR: wants the size to be `length` */
     uint32_t major, minor, max_readahead, flags; /* INIT */
 };
 
-/* Decodes what one read(2) of /dev/fuse gave. 0: *ret says what is wanted, which may be FUSE_WANTS_ERROR. -EINVAL: too short
- * to hold even the number under which to answer. */
+/* Decodes what one read(2) of /dev/fuse gave. 0: *ret says what is wanted, which may be FUSE_WANTS_ERROR.
+ * -EINVAL: too short to hold even the number under which to answer. */
 int fuse_request_decode(const void *buf, size_t len, struct fuse_request *ret);
 
 /* The INIT reply. Returns the errno to answer, 0 when *ret is filled. */

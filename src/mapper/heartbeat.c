@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "mapper/heartbeat.h"
 
+#include <malloc.h>
+
 #include "base/cleanup.h"
 #include "base/clock.h"
 
@@ -28,6 +30,18 @@ static bool wait_beat(struct heartbeat *h, bool *resized)
     return !h->stop;
 }
 
+/* What a burst of I/O left behind in the heap goes back to the kernel once nothing moves any more. */
+static void heap_trim(struct heartbeat *h)
+{
+    struct state_view v;
+    state_view(h->image->state, &v);
+    if (v.ios_ever == h->ios_seen && v.ios_ever != h->ios_trimmed) {
+        (void)malloc_trim(0);
+        h->ios_trimmed = v.ios_ever;
+    }
+    h->ios_seen = v.ios_ever;
+}
+
 static void *beat(void *arg)
 {
     struct heartbeat *h = arg;
@@ -38,6 +52,7 @@ static void *beat(void *arg)
         if (!h->image->opts->ro)
             image_check_owner(h->image);
         buffers_trim(h->buffers);
+        heap_trim(h);
     }
     return NULL;
 }

@@ -16,6 +16,8 @@ struct heartbeat {
     pthread_t thread;
     uint64_t watch;
     bool watching;
+    uint64_t ios_seen,
+        ios_trimmed;      /* the thread's own: state_view's ios_ever at the last beat, at the last trim */
     pthread_mutex_t lock; /* guards the two below */
     pthread_cond_t changed;
     bool stop, resized;

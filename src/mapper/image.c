@@ -30,7 +30,8 @@ static int rbd_open_it(struct image *im, struct error *err)
 {
     const struct image_options *o = im->opts;
     char full[400], id[128];
-    int rc = o->ro ? rbd_open_read_only(im->pool, o->name, &im->rbd, NULL) : rbd_open(im->pool, o->name, &im->rbd, NULL);
+    int rc = o->ro ? rbd_open_read_only(im->pool, o->name, &im->rbd, NULL)
+                   : rbd_open(im->pool, o->name, &im->rbd, NULL);
     if (rc == -ENOENT)
         return error_set(err, rc, "there is no image '%s'", full_name(o, full));
     if (rc < 0)
@@ -40,17 +41,19 @@ static int rbd_open_it(struct image *im, struct error *err)
     if (rc < 0)
         return error_set(err, rc, "cannot ask image '%s' for its id: %s", full_name(o, full), error_text(rc));
     if (strcmp(id, o->id) != 0)
-        return error_set(err, -ESTALE, "'%s' is another image by now (id %s, not %s)", full_name(o, full), id, o->id);
+        return error_set(err, -ESTALE, "'%s' is another image by now (id %s, not %s)", full_name(o, full), id,
+                         o->id);
     uint64_t size;
     rc = rbd_get_size(im->rbd, &size);
     if (rc < 0)
-        return error_set(err, rc, "cannot ask image '%s' for its size: %s", full_name(o, full), error_text(rc));
+        return error_set(err, rc, "cannot ask image '%s' for its size: %s", full_name(o, full),
+                         error_text(rc));
     atomic_store(&im->size, size);
     return 0;
 }
 
-/* A setting stored on the image (or the pool) wins over rados_conf_set: a cache that acks writes after fencing, or an expiry
- * that makes every break fail, would come in by that door. */
+/* A setting stored on the image (or the pool) wins over rados_conf_set: a cache that acks writes after
+ * fencing, or an expiry that makes every break fail, would come in by that door. */
 static int setting_check(const struct image_options *o, const rbd_config_option_t *c, struct error *err)
 {
     char full[400];
@@ -61,9 +64,11 @@ static int setting_check(const struct image_options *o, const rbd_config_option_
         return 0;
     (void)full_name(o, full);
     if (c->source == RBD_CONFIG_SOURCE_POOL)
-        return error_set(err, -EINVAL, "pool '%s' overrides %s, which is not safe for '%s': `rbd config pool remove %s %s`",
+        return error_set(err, -EINVAL,
+                         "pool '%s' overrides %s, which is not safe for '%s': `rbd config pool remove %s %s`",
                          o->pool, c->name, full, o->pool, c->name);
-    return error_set(err, -EINVAL, "image '%s' overrides %s, which is not safe: `rbd image-meta remove %s conf_%s`", full,
+    return error_set(err, -EINVAL,
+                     "image '%s' overrides %s, which is not safe: `rbd image-meta remove %s conf_%s`", full,
                      c->name, full, c->name);
 }
 
@@ -77,7 +82,8 @@ static int settings_check(struct image *im, struct error *err)
     int rc = rbd_config_image_list(im->rbd, options, &n);
     if (rc < 0) {
         free(options);
-        return error_set(err, rc, "cannot read the settings of image '%s': %s", full_name(im->opts, full), error_text(rc));
+        return error_set(err, rc, "cannot read the settings of image '%s': %s", full_name(im->opts, full),
+                         error_text(rc));
     }
     for (int i = 0; i < n && rc == 0; i++)
         rc = setting_check(im->opts, &options[i], err);
@@ -92,17 +98,20 @@ static int features_check(struct image *im, struct error *err)
     uint64_t features;
     int rc = rbd_get_features(im->rbd, &features);
     if (rc < 0)
-        return error_set(err, rc, "cannot ask image '%s' for its features: %s", full_name(im->opts, full), error_text(rc));
+        return error_set(err, rc, "cannot ask image '%s' for its features: %s", full_name(im->opts, full),
+                         error_text(rc));
     if (!(features & RBD_FEATURE_EXCLUSIVE_LOCK))
         return error_set(err, -EINVAL,
-                         "image '%s' has no exclusive-lock feature, without which nothing keeps a second host from writing it: "
+                         "image '%s' has no exclusive-lock feature, without which nothing keeps a second "
+                         "host from writing it: "
                          "`rbd feature enable %s exclusive-lock`",
                          full_name(im->opts, full), full);
     return 0;
 }
 
-/* An acquire takes the lock from a live owner in automatic mode, and hangs behind an advisory lock: so it looks first. That
- * leaves a fraction of a millisecond, in which the caller's own lock keeps other hosts of ours away. */
+/* An acquire takes the lock from a live owner in automatic mode, and hangs behind an advisory lock: so it
+ * looks first. That leaves a fraction of a millisecond, in which the caller's own lock keeps other hosts of
+ * ours away. */
 static int lock_take(struct image *im, struct error *err)
 {
     char full[400], *owner = NULL;
@@ -116,7 +125,8 @@ static int lock_take(struct image *im, struct error *err)
         return rc;
     }
     if (rc == -EBUSY)
-        return error_set(err, rc, "image '%s' has an advisory lock: `rbd lock ls %s` shows whose", full, full);
+        return error_set(err, rc, "image '%s' has an advisory lock: `rbd lock ls %s` shows whose", full,
+                         full);
     if (rc < 0 && rc != -ENOENT)
         return error_set(err, rc, "cannot ask who has the lock of image '%s': %s", full, error_text(rc));
     rc = rbd_lock_acquire(im->rbd, RBD_LOCK_MODE_EXCLUSIVE);
@@ -163,7 +173,8 @@ void image_cancel(struct image *im)
     im->opened = im->in_pool = im->connected = false;
 }
 
-int image_start(struct image *im, const struct image_options *opts, rados_t rados, struct state *state, struct error *err)
+int image_start(struct image *im, const struct image_options *opts, rados_t rados, struct state *state,
+                struct error *err)
 {
     im->opts = opts;
     im->state = state;
@@ -178,7 +189,8 @@ int image_start(struct image *im, const struct image_options *opts, rados_t rado
 static void declare_lost(struct image *im, int rc)
 {
     if (rc == -ESHUTDOWN)
-        state_lost(im->state, "the cluster has fenced this client (%s): another host took the image over", im->address);
+        state_lost(im->state, "the cluster has fenced this client (%s): another host took the image over",
+                   im->address);
     else
         state_lost(im->state, "the lock of the image is no longer held by this client (%s)", im->address);
 }
@@ -215,9 +227,10 @@ static int submit(struct image *im, struct image_io *io, rbd_completion_t c)
     case IMAGE_FLUSH:
         return rbd_aio_flush(im->rbd, c);
     case IMAGE_ZERO:
-        /* Never rbd_aio_discard, which leaves ranges alone that are smaller than rbd_discard_granularity_bytes: a file
-         * system zeroes blocks by punching holes (loop sends WRITE_ZEROES so) and must then read zeros. This frees whole
-         * objects just the same. Nor thick provisioning: no space in a pool is ever promised to an image. */
+        /* Never rbd_aio_discard, which leaves ranges alone that are smaller than
+         * rbd_discard_granularity_bytes: a file system zeroes blocks by punching holes (loop sends
+         * WRITE_ZEROES so) and must then read zeros. This frees whole objects just the same. Nor thick
+         * provisioning: no space in a pool is ever promised to an image. */
         return rbd_aio_write_zeroes(im->rbd, io->offset, io->length, c, 0, 0);
     }
     return -EINVAL;
@@ -276,8 +289,10 @@ int image_finish(struct image *im, struct error *err)
     if (v.phase == STATE_LOST)
         return error_set(err, -EIO, "%s; the lock was not released", v.why.msg);
     if (v.unclean)
-        return error_set(err, -EIO, "a write to the image failed; its lock was left in place so that the next host fences "
-                                    "this client before it uses the image");
+        return error_set(
+            err, -EIO,
+            "a write to the image failed; its lock was left in place so that the next host fences "
+            "this client before it uses the image");
     int rc = rbd_close(im->rbd);
     if (rc < 0)
         return error_set(err, -EIO, "cannot release the lock: %s; it was left for fencing", error_text(rc));

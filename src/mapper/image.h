@@ -26,14 +26,15 @@ struct image {
     rados_ioctx_t pool;
     rbd_image_t rbd;
     bool connected, in_pool, opened; /* how far the start came: what a failed one has to undo */
-    char address[128];       /* of this client; complete before the state is "ready" */
-    atomic_uint_fast64_t size; /* grows when the image does, never shrinks */
+    char address[128];               /* of this client; complete before the state is "ready" */
+    atomic_uint_fast64_t size;       /* grows when the image does, never shrinks */
 };
 
-/* Connects `rados` (from connection_prepare; given away), opens the image, checks that it is the one that was asked for and
- * that nothing in its settings undoes our safety, and takes its lock in EXCLUSIVE mode. Blocks for as long as the cluster
- * does. On failure nothing is left behind. -EBUSY: another client has the lock. */
-int image_start(struct image *im, const struct image_options *opts, rados_t rados, struct state *state, struct error *err);
+/* Connects `rados` (from connection_prepare; given away), opens the image, checks that it is the one that was
+ * asked for and that nothing in its settings undoes our safety, and takes its lock in EXCLUSIVE mode. Blocks
+ * for as long as the cluster does. On failure nothing is left behind. -EBUSY: another client has the lock. */
+int image_start(struct image *im, const struct image_options *opts, rados_t rados, struct state *state,
+                struct error *err);
 
 /* Undoes image_start while nothing has been written yet: releases the lock. */
 void image_cancel(struct image *im);
@@ -43,10 +44,10 @@ enum image_op { IMAGE_READ, IMAGE_WRITE, IMAGE_FLUSH, IMAGE_ZERO };
 /* One I/O; the caller keeps it and its data where they are until done() is called, from any thread. */
 struct image_io {
     enum image_op op;
-    uint64_t offset, length; /* within the size */
-    char *data;              /* READ, WRITE: length bytes */
+    uint64_t offset, length;                      /* within the size */
+    char *data;                                   /* READ, WRITE: length bytes */
     void (*done)(struct image_io *io, int error); /* 0 or a negative errno that a file system understands */
-    struct image *image;     /* these two are set by image_submit */
+    struct image *image;                          /* these two are set by image_submit */
     struct state_io track;
 };
 
@@ -59,7 +60,7 @@ void image_check_owner(struct image *im);
 /* Looks whether the image has grown. Blocks while the cluster does. */
 void image_check_size(struct image *im);
 
-/* After state_end(), with no other thread in the image: waits for what is in flight, flushes, and, if every write that was
- * ever made is on disk, closes, which releases the lock. Anything else is -EIO, and the image stays open: the process must
- * then end without releasing, so that the next taker fences it. */
+/* After state_end(), with no other thread in the image: waits for what is in flight, flushes, and, if every
+ * write that was ever made is on disk, closes, which releases the lock. Anything else is -EIO, and the image
+ * stays open: the process must then end without releasing, so that the next taker fences it. */
 int image_finish(struct image *im, struct error *err);

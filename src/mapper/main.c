@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* rbdvol-mapper: one RBD image as one regular file. Started by the daemon, which mounted the file already and hands over
- * /dev/fuse and a listening socket; outlives the daemon for as long as the file is open. */
+/* rbdvol-mapper: one RBD image as one regular file. Started by the daemon, which mounted the file already and
+ * hands over /dev/fuse and a listening socket; outlives the daemon for as long as the file is open. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -40,18 +40,30 @@ static int number(const char *text, int64_t *ret)
 static int arguments_parse(struct arguments *a, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "instance", required_argument, NULL, 'i' }, { "mapping", required_argument, NULL, 'm' },
-        { "pool", required_argument, NULL, 'p' },     { "namespace", required_argument, NULL, 'n' },
-        { "image", required_argument, NULL, 'I' },    { "image-id", required_argument, NULL, 'd' },
-        { "conf", required_argument, NULL, 'c' },     { "cluster", required_argument, NULL, 'C' },
-        { "user", required_argument, NULL, 'u' },     { "connect-ms", required_argument, NULL, 'M' },
-        { "ro", no_argument, NULL, 'r' },             { NULL, 0, NULL, 0 },
+        { "instance", required_argument, NULL, 'i' },
+        { "mapping", required_argument, NULL, 'm' },
+        { "pool", required_argument, NULL, 'p' },
+        { "namespace", required_argument, NULL, 'n' },
+        { "image", required_argument, NULL, 'I' },
+        { "image-id", required_argument, NULL, 'd' },
+        { "conf", required_argument, NULL, 'c' },
+        { "cluster", required_argument, NULL, 'C' },
+        { "user", required_argument, NULL, 'u' },
+        { "connect-ms", required_argument, NULL, 'M' },
+        { "ro", no_argument, NULL, 'r' },
+        { NULL, 0, NULL, 0 },
     };
     *a = (struct arguments){ .image = { .ns = "", .connection = { .timeout_ms = 15000 } } };
     const char **const texts[] = {
-        ['i'] = &a->instance,   ['m'] = &a->mapping,  ['p'] = &a->image.pool,
-        ['n'] = &a->image.ns,   ['I'] = &a->image.name, ['d'] = &a->image.id,
-        ['c'] = &a->image.connection.conf, ['C'] = &a->image.connection.cluster, ['u'] = &a->image.connection.user,
+        ['i'] = &a->instance,
+        ['m'] = &a->mapping,
+        ['p'] = &a->image.pool,
+        ['n'] = &a->image.ns,
+        ['I'] = &a->image.name,
+        ['d'] = &a->image.id,
+        ['c'] = &a->image.connection.conf,
+        ['C'] = &a->image.connection.cluster,
+        ['u'] = &a->image.connection.user,
     };
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'r')
@@ -69,30 +81,45 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
     return optind == argc ? 0 : -EINVAL;
 }
 
-static int start(const struct arguments *a, rados_t rados, struct image *im, struct state *state, struct error *err)
+/* Everything that needs a privilege, before the first thread. NULL: err says why, and is told to whoever asks
+ * on the control socket. */
+static rados_t prepare(struct arguments *a, int *keyring, struct error *err)
 {
-    if (!rados) /* the preparing failed, and err says why */
-        return err->code;
-    return image_start(im, &a->image, rados, state, err);
+    static char from[256];
+    rados_t rados;
+    struct error failed, drop;
+    *keyring = -1;
+    int rc = connection_prepare(&a->image.connection, CONNECTION_DATA, &rados, err);
+    if (rc < 0)
+        rados = NULL;
+    else
+        rc = setup_keyring(rados, keyring, from, sizeof from, &failed);
+    if (*from)
+        a->image.connection.keyring = from;
+    if (setup_drop(&drop) < 0 && rc == 0) {
+        rc = drop.code;
+        failed = drop;
+    }
+    if (rc == 0 || !rados)
+        return rados;
+    *err = failed;
+    rados_shutdown(rados);
+    return NULL;
 }
 
-/* Everything that needs a privilege, before the first thread. The error is told to whoever asks on the control socket. */
-static rados_t prepare(const struct arguments *a, struct error *err)
+/* Connects, opens, locks. Meanwhile the control thread answers. */
+static int start(const struct arguments *a, rados_t rados, int keyring, struct image *im, struct state *state,
+                 struct heartbeat *heartbeat, struct buffers *buffers, struct error *err)
 {
-    rados_t rados = NULL;
-    struct error drop;
-    if (connection_prepare(&a->image.connection, CONNECTION_DATA, &rados, err) < 0)
-        rados = NULL;
-    else if (setup_keyring(rados, err) < 0) {
-        rados_shutdown(rados);
-        rados = NULL;
-    }
-    if (setup_drop(&drop) < 0 && rados) {
-        *err = drop;
-        rados_shutdown(rados);
-        rados = NULL;
-    }
-    return rados;
+    int rc = rados ? image_start(im, &a->image, rados, state, err) : err->code;
+    if (keyring >= 0)
+        (void)close(keyring);
+    if (rc < 0)
+        return rc;
+    rc = heartbeat_start(heartbeat, im, buffers, err);
+    if (rc < 0)
+        image_cancel(im);
+    return rc;
 }
 
 int main(int argc, char **argv)
@@ -112,20 +139,25 @@ int main(int argc, char **argv)
     if (state_init(&state, &err) < 0)
         return 1;
     buffers_init(&buffers);
-    rados_t rados = prepare(&args, &err);
+    int keyring;
+    rados_t rados = prepare(&args, &keyring, &err);
     static struct control control;
-    control = (struct control){ .listen = CONTROL_FD, .mapping = args.mapping, .warning = warning, .opts = &args.image,
-                                .image = &image, .state = &state, .heartbeat = &heartbeat };
+    control = (struct control){ .listen = CONTROL_FD,
+                                .mapping = args.mapping,
+                                .warning = warning,
+                                .opts = &args.image,
+                                .image = &image,
+                                .state = &state,
+                                .heartbeat = &heartbeat };
     struct error no_control;
     if (control_start(&control, &no_control) < 0)
         return 1;
-    int rc = start(&args, rados, &image, &state, &err);
-    if (rc == 0 && (rc = heartbeat_start(&heartbeat, &image, &buffers, &err)) < 0)
-        image_cancel(&image);
+    int rc = start(&args, rados, keyring, &image, &state, &heartbeat, &buffers, &err);
     if (rc < 0) {
         state_failed(&state, &err);
     } else {
         state_ready(&state);
+        setup_trim();
         serve_run(&(struct serve){
             .fuse = FUSE_FD, .ro = args.image.ro, .image = &image, .state = &state, .buffers = &buffers });
     }

@@ -11,7 +11,8 @@
 
 #include "mapper/fuse.h"
 
-/* Below this a payload is copied, so that the reading thread keeps its buffer; above, the buffer itself goes with the I/O. */
+/* Below this a payload is copied, so that the reading thread keeps its buffer; above, the buffer itself goes
+ * with the I/O. */
 #define COPY_MAX 65536u
 
 #define RETRY_NS 10000000L /* when the kernel is short of memory */
@@ -21,7 +22,7 @@ struct job {
     struct image_io io;
     struct serve *serve;
     uint64_t unique;
-    char *buffer;  /* from the pool, or NULL: the data is in small[] */
+    char *buffer; /* from the pool, or NULL: the data is in small[] */
     char small[];
 };
 
@@ -63,12 +64,15 @@ static void job_done(struct image_io *io, int error)
     job_end(j);
 }
 
-static struct job *job_new(struct serve *s, const struct fuse_request *req, enum image_op op, uint64_t length, size_t room)
+static struct job *job_new(struct serve *s, const struct fuse_request *req, enum image_op op, uint64_t length,
+                           size_t room)
 {
     struct job *j = malloc(sizeof *j + room);
     if (!j)
         return NULL;
-    j->io = (struct image_io){ .op = op, .offset = req->offset, .length = length, .data = j->small, .done = job_done };
+    j->io = (struct image_io){
+        .op = op, .offset = req->offset, .length = length, .data = j->small, .done = job_done
+    };
     j->serve = s;
     j->unique = req->unique;
     j->buffer = NULL;
@@ -246,7 +250,8 @@ void serve_run(struct serve *s)
                 do_request(s, &req, &buffer);
         } else if (errno == ENOMEM) {
             (void)nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
-        } else if (errno != EINTR && errno != EAGAIN && errno != ENOENT) { /* ENOENT: it was withdrawn meanwhile */
+        } else if (errno != EINTR && errno != EAGAIN &&
+                   errno != ENOENT) { /* ENOENT: it was withdrawn meanwhile */
             break;
         }
     }

@@ -7,13 +7,17 @@
 
 #include "base/error.h"
 
-/* Signals, memory, core dumps, descriptors. What is refused for want of a capability goes into `warning` ("" if nothing was)
- * and is not an error. */
+/* Signals, memory, core dumps, descriptors. What is refused for want of a capability goes into `warning` (""
+ * if nothing was) and is not an error. */
 void setup_process(char *warning, size_t size);
 
-/* Reads the keyring that `rados` is going to want, while we still may, into memory, and points it there. A keyring that
- * is not found is left to the connecting, which explains. */
-int setup_keyring(rados_t rados, struct error *err);
+/* Reads the keyring that `rados` is going to want, while we still may, into memory, and points it there. *ret
+ * is that memory: close it after connecting; from holds the path that it was read from. A keyring that is not
+ * found is left to the connecting, which explains: *ret is -1, from is empty. */
+int setup_keyring(rados_t rados, int *ret, char *from, size_t size, struct error *err);
 
 /* Gives all capabilities away for good. */
 int setup_drop(struct error *err);
+
+/* After the start: lets go of the pages that only the start needed. */
+void setup_trim(void);

@@ -43,6 +43,7 @@ void state_view(struct state *s, struct state_view *ret)
         .why = s->why,
         .opens = s->opens,
         .inflight = s->inflight,
+        .ios_ever = s->ios_ever,
         .was_open = s->was_open,
         .ending = s->ending,
         .unclean = s->unclean,
@@ -142,6 +143,7 @@ int state_io_begin(struct state *s, struct state_io *io)
     io->prev->next = io;
     io->next->prev = io;
     s->inflight++;
+    s->ios_ever++;
     return 0;
 }
 

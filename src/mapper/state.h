@@ -23,17 +23,18 @@ struct state_io {
 };
 
 struct state {
-    pthread_mutex_t lock;  /* guards all that follows; a leaf: nothing is called while it is held */
-    pthread_cond_t quiet;  /* signalled when inflight becomes 0 */
+    pthread_mutex_t lock; /* guards all that follows; a leaf: nothing is called while it is held */
+    pthread_cond_t quiet; /* signalled when inflight becomes 0 */
     enum state_phase phase;
-    struct error why;      /* of LOST and FAILED */
+    struct error why; /* of LOST and FAILED */
     unsigned opens;
-    bool was_open;         /* it has been opened at least once */
-    bool ending;           /* nothing more is let in */
-    bool unclean;          /* a write failed: the lock must not be released */
+    bool was_open; /* it has been opened at least once */
+    bool ending;   /* nothing more is let in */
+    bool unclean;  /* a write failed: the lock must not be released */
     unsigned inflight;
-    struct state_io ios;   /* ring, the oldest first */
-    int wake;              /* eventfd: written when something changed that the control thread waits for */
+    uint64_t ios_ever;   /* how many I/Os there have been */
+    struct state_io ios; /* ring, the oldest first */
+    int wake;            /* eventfd: written when something changed that the control thread waits for */
 };
 
 /* A copy for reading. */
@@ -41,6 +42,7 @@ struct state_view {
     enum state_phase phase;
     struct error why;
     unsigned opens, inflight;
+    uint64_t ios_ever;
     bool was_open, ending, unclean;
     int64_t stalled_ms;
 };
@@ -64,7 +66,8 @@ void state_release(struct state *s);
 /* The kernel has unmounted the file: nobody can have it open. */
 void state_unmounted(struct state *s);
 
-/* Lets no more opens and no more I/O in. -EBUSY: it is open; -EAGAIN: it is still starting; -EALREADY: it is ending. */
+/* Lets no more opens and no more I/O in. -EBUSY: it is open; -EAGAIN: it is still starting; -EALREADY: it is
+ * ending. */
 int state_end(struct state *s);
 
 /* An I/O begins: 0, or -EIO when the mapping is lost or ending. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -51,17 +52,19 @@ static bool step(struct volumes *e, struct volume *v)
     if (drive_settled(v)) {
         v->retry_at = 0;
         v->retries = 0;
-        v->trouble.code = 0;
+        v->trouble = (struct error){ 0 };
         return false;
     }
     bool up = v->holders.n > 0;
     pthread_mutex_unlock(&v->lock);
     int rc = up ? ladder_up(e, v, &err) : ladder_down(e, v, &err);
-    if (rc < 0)
-        log_warning("%s", err.msg);
     pthread_mutex_lock(&v->lock);
     if (rc == 0)
         return true;
+    /* A climb's failure is its callers' answer, and logged there; a descent's may have nobody to tell it to, and comes back with
+     * each retry: said once. */
+    if (!up && strcmp(v->trouble.msg, err.msg) != 0)
+        log_warning("%s; the lock is kept, and it is tried again", err.msg);
     if (up) {
         climb_failed(e, v, &err);
         if (v->holders.n == 0)

@@ -144,7 +144,8 @@ static void calls(void **state)
     assert_int_equal(call((const char *const[]){ "{\"ok\":true,\"n\":5}", NULL }, &reply), 0);
     assert_int_equal(json_integer_value(json_object_get(reply, "n")), 5);
     assert_int_equal(call((const char *const[]){ "{\"event\":\"lost\"}", "{\"ok\":true}", NULL }, NULL), 0);
-    assert_int_equal(call((const char *const[]){ "{\"code\":-16,\"err\":\"it is busy\"}", NULL }, NULL), -EBUSY);
+    assert_int_equal(call((const char *const[]){ "{\"code\":-16,\"err\":\"it is busy\"}", NULL }, NULL),
+                     -EBUSY);
     assert_string_equal(err.msg, "it is busy");
     assert_int_equal(call((const char *const[]){ "{\"code\":5}", NULL }, NULL), -EPROTO);
     assert_int_equal(call((const char *const[]){ "{\"ok\":false}", NULL }, NULL), -EPROTO);
@@ -185,9 +186,12 @@ static void listens_and_connects(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sends_and_receives), cmocka_unit_test(keeps_deadlines),
-        cmocka_unit_test(notices_the_end),    cmocka_unit_test(refuses_what_is_no_object),
-        cmocka_unit_test(calls),              cmocka_unit_test(refusals),
+        cmocka_unit_test(sends_and_receives),
+        cmocka_unit_test(keeps_deadlines),
+        cmocka_unit_test(notices_the_end),
+        cmocka_unit_test(refuses_what_is_no_object),
+        cmocka_unit_test(calls),
+        cmocka_unit_test(refusals),
         cmocka_unit_test(listens_and_connects),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

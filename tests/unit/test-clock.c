@@ -76,8 +76,11 @@ static void writes_spans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counts_down),    cmocka_unit_test(knows_for_ever), cmocka_unit_test(waits_by_the_monotonic_clock),
-        cmocka_unit_test(writes_rfc3339), cmocka_unit_test(writes_spans),
+        cmocka_unit_test(counts_down),
+        cmocka_unit_test(knows_for_ever),
+        cmocka_unit_test(waits_by_the_monotonic_clock),
+        cmocka_unit_test(writes_rfc3339),
+        cmocka_unit_test(writes_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,7 @@ static void texts_of_errnos(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_and_prefixes),     cmocka_unit_test(cuts_what_is_too_long),
+        cmocka_unit_test(sets_and_prefixes),       cmocka_unit_test(cuts_what_is_too_long),
         cmocka_unit_test(cannot_forge_a_log_line), cmocka_unit_test(always_fits_into_json),
         cmocka_unit_test(texts_of_errnos),
     };

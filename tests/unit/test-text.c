@@ -15,14 +15,37 @@ static void sizes(void **state)
         const char *text;
         uint64_t bare, bytes;
     } good[] = {
-        { "20G", 0, 20ULL << 30 },   { "512M", 0, 512ULL << 20 },  { "64k", 0, 64 << 10 },
-        { "1T", 0, 1ULL << 40 },     { "1t", 7, 1ULL << 40 },      { "17", 1, 17 },
-        { "100", 1 << 20, 100 << 20 }, { "0001K", 0, 1024 },       { "8388607T", 0, 8388607ULL << 40 },
+        { "20G", 0, 20ULL << 30 },
+        { "512M", 0, 512ULL << 20 },
+        { "64k", 0, 64 << 10 },
+        { "1T", 0, 1ULL << 40 },
+        { "1t", 7, 1ULL << 40 },
+        { "17", 1, 17 },
+        { "100", 1 << 20, 100 << 20 },
+        { "0001K", 0, 1024 },
+        { "8388607T", 0, 8388607ULL << 40 },
         { "9223372036854775807", 1, INT64_MAX },
     };
-    static const char *const bad[] = { "",    "0",     "0G",  "-1",  "+1G", " 1G", "1G ", "1.5G", "1GB",  "1Gi",
-                                       "G",   "1 G",   "0x1", "1P",  "1e3", "१",   "8388608T",
-                                       "9223372036854775808", "99999999999999999999999", "1\n" };
+    static const char *const bad[] = { "",
+                                       "0",
+                                       "0G",
+                                       "-1",
+                                       "+1G",
+                                       " 1G",
+                                       "1G ",
+                                       "1.5G",
+                                       "1GB",
+                                       "1Gi",
+                                       "G",
+                                       "1 G",
+                                       "0x1",
+                                       "1P",
+                                       "1e3",
+                                       "१",
+                                       "8388608T",
+                                       "9223372036854775808",
+                                       "99999999999999999999999",
+                                       "1\n" };
     uint64_t n;
     (void)state;
     for (size_t i = 0; i < COUNT(good); i++) {
@@ -39,10 +62,15 @@ static void durations(void **state)
     static const struct {
         const char *text;
         int64_t ms;
-    } good[] = { { "500ms", 500 }, { "5s", 5000 },         { "2m", 120000 },
-                 { "1h", 3600000 }, { "7d", 604800000 },   { "0s", 0 },
+    } good[] = { { "500ms", 500 },
+                 { "5s", 5000 },
+                 { "2m", 120000 },
+                 { "1h", 3600000 },
+                 { "7d", 604800000 },
+                 { "0s", 0 },
                  { "106751d", 106751LL * 86400000 } };
-    static const char *const bad[] = { "", "5", "s", "5 s", "-5s", "5sec", "1.5s", "5S", "106752d", "99999999999999999999s" };
+    static const char *const bad[] = { "",     "5",    "s",  "5 s",     "-5s",
+                                       "5sec", "1.5s", "5S", "106752d", "99999999999999999999s" };
     int64_t ms;
     (void)state;
     for (size_t i = 0; i < COUNT(good); i++) {
@@ -164,8 +192,9 @@ static void printable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes), cmocka_unit_test(durations),   cmocka_unit_test(numbers), cmocka_unit_test(modes),
-        cmocka_unit_test(names), cmocka_unit_test(shows_sizes), cmocka_unit_test(hex),     cmocka_unit_test(printable),
+        cmocka_unit_test(sizes), cmocka_unit_test(durations), cmocka_unit_test(numbers),
+        cmocka_unit_test(modes), cmocka_unit_test(names),     cmocka_unit_test(shows_sizes),
+        cmocka_unit_test(hex),   cmocka_unit_test(printable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
