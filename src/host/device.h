@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The steps on a block device, each of which can hang in the kernel for as long as the storage does. They run in a process
- * of their own (rbdvol-device) that holds the device open from the first step to the last (device numbers are re-used),
- * and that is left behind when a deadline passes. */
+/* The steps on a block device, each of which can hang in the kernel for as long as the storage does. They run
+ * in a process of their own (rbdvol-device) that holds the device open from the first step to the last
+ * (device numbers are re-used), and that is left behind when a deadline passes. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,8 +15,8 @@ struct device; /* one helper process */
 /* Starts the helper. */
 int device_start(struct device **ret, struct error *err);
 
-/* Ends it: it lets go of the device (a loop device that is not mounted frees itself then). One that hangs is killed, and
- * reaped in the background. NULL is fine. */
+/* Ends it: it lets go of the device (a loop device that is not mounted frees itself then). One that hangs is
+ * killed, and reaped in the background. NULL is fine. */
 void device_end(struct device *d);
 
 enum probe_found {
@@ -28,16 +28,17 @@ enum probe_found {
 
 struct device_probe {
     enum probe_found found;
-    char type[32];       /* libblkid's TYPE or PTTYPE; "" when empty or ambiguous */
+    char type[32]; /* libblkid's TYPE or PTTYPE; "" when empty or ambiguous */
     char uuid[40];
     uint32_t block_size; /* the logical block size that the loop device must have: 512 or 4096 */
 };
 
 /* What is on the image? Reads it through the mapping's file (or device). */
-int device_probe(struct device *d, const char *file, moment deadline, struct device_probe *ret, struct error *err);
+int device_probe(struct device *d, const char *file, moment deadline, struct device_probe *ret,
+                 struct error *err);
 
-/* Formats the image through the mapping's file: mkfs into a scratch file (host/fs.h), then its extents are written, the
- * first block last. */
+/* Formats the image through the mapping's file: mkfs into a scratch file (host/fs.h), then its extents are
+ * written, the first block last. */
 int device_format(struct device *d, const char *file, const char *fstype, const char *mkfs_options,
                   const char *scratch_dir, moment deadline, struct error *err);
 
@@ -46,34 +47,36 @@ struct device_node {
     unsigned major, minor;
 };
 
-/* Puts a loop device on the file (direct I/O, autoclear, this logical block size) and keeps it open; checks with
- * LOOP_GET_STATUS64 that it is this file's. A loop device that is on the file already is found and used again. */
+/* Puts a loop device on the file (direct I/O, autoclear, this logical block size) and keeps it open; checks
+ * with LOOP_GET_STATUS64 that it is this file's. A loop device that is on the file already is found and used
+ * again. */
 int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
                   struct device_node *ret, struct error *err);
 
 /* Finds the loop device that is on the file, without making one: 1 found, 0 none. */
-int device_find(struct device *d, const char *file, moment deadline, struct device_node *ret, struct error *err);
+int device_find(struct device *d, const char *file, moment deadline, struct device_node *ret,
+                struct error *err);
 
-/* Checks the attached device before mounting: e2fsck -p for ext4, nothing for xfs and btrfs (mounting replays their logs).
- * -EUCLEAN: errors are left; the message has fsck's words and the command to run by hand. */
+/* Checks the attached device before mounting: e2fsck -p for ext4, nothing for xfs and btrfs (mounting replays
+ * their logs). -EUCLEAN: errors are left; the message has fsck's words and the command to run by hand. */
 int device_check(struct device *d, const char *fstype, moment deadline, struct error *err);
 
 struct device_mount {
     const char *mountpoint; /* made (and immutable while nothing is mounted on it) when it is not there */
     const char *fstype;
-    const char *options;    /* comma-separated mount(8) words, without _netdev, which is added */
-    const char *volume;     /* full name: goes to libmount's utab as x-rbdvol.volume= */
+    const char *options; /* comma-separated mount(8) words, without _netdev, which is added */
+    const char *volume;  /* full name: goes to libmount's utab as x-rbdvol.volume= */
 };
 
-/* Mounts the attached device through libmount and verifies in mountinfo that this device is there. A mount of this very
- * device at the mountpoint already is success; anything else there is -EBUSY. */
+/* Mounts the attached device through libmount and verifies in mountinfo that this device is there. A mount of
+ * this very device at the mountpoint already is success; anything else there is -EBUSY. */
 int device_mount(struct device *d, const struct device_mount *m, moment deadline, struct error *err);
 
-/* The first-mount steps on the mounted root: remove lost+found (it would stop Docker's copy-up and MySQL), set uid, gid and
- * mode, read them back. Idempotent. */
-int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mode, moment deadline,
-                 struct error *err);
+/* The first-mount steps on the mounted root: remove lost+found (it would stop Docker's copy-up and MySQL),
+ * set uid, gid and mode, read them back. Idempotent. */
+int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mode,
+                 moment deadline, struct error *err);
 
-/* Unmounts the mountpoint. Not mounted is success. -EBUSY: a process of this mount namespace uses it; the caller asks
- * procs_pinning() who. */
+/* Unmounts the mountpoint. Not mounted is success. -EBUSY: a process of this mount namespace uses it; the
+ * caller asks procs_pinning() who. */
 int device_umount(struct device *d, const char *mountpoint, moment deadline, struct error *err);

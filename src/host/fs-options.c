@@ -58,6 +58,9 @@ static const struct flag btrfs_flags[] = {
     { NULL, NULL },
 };
 
+/* What a file system that is not in the table may have: nothing. */
+static const struct flag no_flags[] = { { NULL, NULL } };
+
 static const char any_mount[] =
     "ro rw noatime relatime strictatime nodiratime lazytime nolazytime nodev nosuid noexec dev suid exec "
     "discard nodiscard sync async dirsync";
@@ -177,7 +180,7 @@ static const char *flag_names(const struct flag *flags, char *buf, size_t size)
 int fs_check_mkfs_options(const struct fs *fs, const char *options, struct error *err)
 {
     char list[400];
-    const struct flag *flags = NULL;
+    const struct flag *flags = no_flags;
     const char *at = *options ? options : NULL, *word, *value;
     size_t len, vlen;
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
@@ -209,7 +212,7 @@ int fs_check_mkfs_options(const struct fs *fs, const char *options, struct error
 int fs_check_mount_options(const struct fs *fs, const char *options, struct error *err)
 {
     char any[400], own[600];
-    const char *mount = NULL, *at = *options ? options : NULL, *word;
+    const char *mount = "", *at = *options ? options : NULL, *word;
     size_t len;
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
         if (strcmp(allowed[i].fs, fs->name) == 0)

@@ -10,10 +10,11 @@
 #include "base/error.h"
 
 struct fs {
-    const char *name;      /* "xfs", "ext4", "btrfs" */
-    uint64_t min_size;     /* bytes; mkfs refuses less */
-    const char *mkfs;      /* the program, "mkfs.xfs" */
-    /* Fixed part: force what every mapper takes (4096-byte sectors) and what is quick on a sparse file; NULL-ended. */
+    const char *name;  /* "xfs", "ext4", "btrfs" */
+    uint64_t min_size; /* bytes; mkfs refuses less */
+    const char *mkfs;  /* the program, "mkfs.xfs" */
+    /* Fixed part: force what every mapper takes (4096-byte sectors) and what is quick on a sparse file;
+     * NULL-ended. */
     const char *const *mkfs_args;
     bool blind;                /* its mkfs must not see what is mounted (host/scratch.c) */
     const char *mount_options; /* always added, "" if none; ext4: errors=remount-ro */
@@ -28,28 +29,32 @@ const char *fs_names(void);
 /* Is this size enough? -EINVAL names the least size, and ext4 as the way out for a small xfs. */
 int fs_check_size(const struct fs *fs, uint64_t size, struct error *err);
 
-/* mkfs- and mount-options are words joined by '+' ("-m+0", "noatime+discard"), each checked against what is allowed for
- * this file system: no paths, no positional words (one stray word made mkfs.btrfs overwrite another device). -EINVAL names
- * the word and the allowed ones. "" is fine. */
+/* mkfs- and mount-options are words joined by '+' ("-m+0", "noatime+discard"), each checked against what is
+ * allowed for this file system: no paths, no positional words (one stray word made mkfs.btrfs overwrite
+ * another device). -EINVAL names the word and the allowed ones. "" is fine. */
 int fs_check_mkfs_options(const struct fs *fs, const char *options, struct error *err);
 int fs_check_mount_options(const struct fs *fs, const char *options, struct error *err);
 
-/* Checks the file system on an unmounted device before it is mounted (e2fsck -p for ext4, nothing for the others: mounting
- * replays their logs). -EUCLEAN: errors are left; the message has fsck's words and the command to run by hand. */
+/* Checks the file system on an unmounted device before it is mounted (e2fsck -p for ext4, nothing for the
+ * others: mounting replays their logs). -EUCLEAN: errors are left; the message has fsck's words and the
+ * command to run by hand. */
 int fs_check(const struct fs *fs, const char *device, moment deadline, struct error *err);
 
-/* Formats an empty file (or device) that is open for writing: fs_make, then the extents, what says "here is a file system"
- * last. -EEXIST: it is not empty. */
+/* Formats an empty file (or device) that is open for writing: fs_make, then the extents, what says "here is a
+ * file system" last. -EEXIST: it is not empty. */
 int fs_format(const struct fs *fs, const char *mkfs_options, int fd, const char *scratch_dir, moment deadline,
               struct error *err);
 
-/* Makes the file system in a sparse scratch file of this size that has no name (O_TMPFILE in scratch_dir), as an unprivileged
- * user without capabilities and with only that file open. *ret is its descriptor: the caller closes it. -ENOSPC, -EFBIG: the
- * scratch directory cannot take such a file, with what to do. -EOPNOTSUPP: mkfs is not installed. -EINVAL: mkfs refused. */
-int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir, moment deadline,
-            int *ret, struct error *err);
+/* Makes the file system in a sparse scratch file of this size that has no name (O_TMPFILE in scratch_dir), as
+ * an unprivileged user without capabilities and with only that file open. *ret is its descriptor: the caller
+ * closes it. -ENOSPC, -EFBIG: the scratch directory cannot take such a file, with what to do. -EOPNOTSUPP:
+ * mkfs is not installed. -EINVAL: mkfs refused. */
+int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
+            moment deadline, int *ret, struct error *err);
 
-/* Calls data() for each piece of a sparse file that is not all zeros, in ascending order, in pieces of at most 64 KiB that do
- * not cross a multiple of it. data() returns 0 or a negative errno with err filled, which ends the walk. */
-int fs_extents(int fd, int (*data)(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err),
+/* Calls data() for each piece of a sparse file that is not all zeros, in ascending order, in pieces of at
+ * most 64 KiB that do not cross a multiple of it. data() returns 0 or a negative errno with err filled, which
+ * ends the walk. */
+int fs_extents(int fd,
+               int (*data)(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err),
                void *arg, struct error *err);

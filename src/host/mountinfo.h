@@ -8,24 +8,27 @@
 #include "base/error.h"
 
 struct mount_entry {
-    unsigned id, parent;       /* unique among all mount namespaces; of the mount it stands on */
-    unsigned major, minor;     /* of the super block: btrfs has its own here, not the device's (mountinfo_is_on) */
-    char root[PATH_MAX];       /* of the mount within its file system */
+    unsigned id, parent; /* unique among all mount namespaces; of the mount it stands on */
+    unsigned major,
+        minor;           /* of the super block: btrfs has its own here, not the device's (mountinfo_is_on) */
+    char root[PATH_MAX]; /* of the mount within its file system */
     char mountpoint[PATH_MAX]; /* octal escapes undone */
     char fstype[64];
     char source[PATH_MAX];
-    bool shared, slave;        /* propagation: "shared:N", "master:N" */
+    bool shared, slave; /* propagation: "shared:N", "master:N" */
 };
 
-/* Parses one line (proc(5)), with or without its line end. 0, or -EINVAL for what is no such line (*ret is undefined). */
+/* Parses one line (proc(5)), with or without its line end. 0, or -EINVAL for what is no such line (*ret is
+ * undefined). */
 int mountinfo_parse(const char *line, struct mount_entry *ret);
 
-/* Calls visit() for each mount of a process' namespace ("self" for ours) until it returns true. 1: it did; 0: it never did.
- * Never touches the mounts themselves, so it cannot hang on a dead one. */
-int mountinfo_each(const char *pid, bool (*visit)(void *arg, const struct mount_entry *e), void *arg, struct error *err);
+/* Calls visit() for each mount of a process' namespace ("self" for ours) until it returns true. 1: it did; 0:
+ * it never did. Never touches the mounts themselves, so it cannot hang on a dead one. */
+int mountinfo_each(const char *pid, bool (*visit)(void *arg, const struct mount_entry *e), void *arg,
+                   struct error *err);
 
-/* The topmost mount at exactly this path in our namespace: 1 found, 0 none. The path is compared as text, so it must be
- * free of symlinks (resolving it here could hang on a dead mount). */
+/* The topmost mount at exactly this path in our namespace: 1 found, 0 none. The path is compared as text, so
+ * it must be free of symlinks (resolving it here could hang on a dead mount). */
 int mountinfo_at(const char *path, struct mount_entry *ret, struct error *err);
 
 /* Is it a mount of this block device? node is its path ("/dev/loop3"), by which btrfs is known. */

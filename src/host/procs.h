@@ -9,22 +9,24 @@
 
 #include "base/error.h"
 
-/* A process' start time in clock ticks after boot (proc(5), stat field 22): with the pid it names a process for ever.
- * -ESRCH: there is none. */
+/* A process' start time in clock ticks after boot (proc(5), stat field 22): with the pid it names a process
+ * for ever. -ESRCH: there is none. */
 int procs_start_time(pid_t pid, uint64_t *ret);
 
 /* Is the process with this pid and start time still there (and no zombie)? */
 bool procs_alive(pid_t pid, uint64_t start);
 
-/* Who keeps the device (by number) busy: a process whose mount namespace has it mounted (anywhere but at except_mountpoint in
- * our own namespace), or one with a file, a working directory or a root on it. 1: found, and who is a sentence part for
- * people ("pid 4711 (bash) with an open file"); 0: nobody was seen. Bounded by the number of processes, reads only /proc.
- * except_mountpoint may be NULL, and must be free of symlinks. While it is mounted, copies of it at the same path that other
- * namespaces received by propagation are not counted: umount takes them with it. */
+/* Who keeps the device (by number) busy: a process whose mount namespace has it mounted (anywhere but at
+ * except_mountpoint in our own namespace), or one with a file, a working directory or a root on it. 1: found,
+ * and who is a sentence part for people ("pid 4711 (bash) with an open file"); 0: nobody was seen. Bounded by
+ * the number of processes, reads only /proc. except_mountpoint may be NULL, and must be free of symlinks.
+ * While it is mounted, copies of it at the same path that other namespaces received by propagation are not
+ * counted: umount takes them with it. */
 int procs_pinning(unsigned major, unsigned minor, const char *except_mountpoint, char *who, size_t size);
 
 /* Does any mount namespace but ours at except_mountpoint have this device mounted? 1 yes, 0 no. */
-int procs_mounted_elsewhere(unsigned major, unsigned minor, const char *except_mountpoint, char *who, size_t size);
+int procs_mounted_elsewhere(unsigned major, unsigned minor, const char *except_mountpoint, char *who,
+                            size_t size);
 
 /* Calls visit() with each process whose argv[0] is this, with its whole argv, until it returns true. */
 void procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg);

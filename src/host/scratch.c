@@ -60,13 +60,16 @@ static int scratch_open(const char *dir, uint64_t size, struct error *err)
     return steal_fd(&fd);
 }
 
-/* mkfs' own words without its help text and the name it knows the file by. */
+/* mkfs' own words without its help text and the name it knows the file by. mkfs.xfs says what is wrong before
+ * a help text so long that only its end may have been kept. */
 static const char *words_of(struct command_output *out)
 {
     static const char name[] = "/proc/self/fd/3";
     char *usage = strstr(out->text, "Usage:"), *p;
     if (usage)
         *usage = '\0';
+    else if (strstr(out->text, "<devicename> is required"))
+        return "it does not take these values, or not together, or not for this size";
     while ((p = strstr(out->text, name)))
         memmove(p, p + strlen(name), strlen(p + strlen(name)) + 1);
     return out->text;

@@ -90,6 +90,8 @@ def world(request, cluster):
         yield here
         if not request.node.call_failed:
             problems = []
+            for name in ("mon", "osd"):
+                cluster.resume(name)
             for d in here.leaks.daemons:
                 try:
                     d.stop()

@@ -48,6 +48,7 @@ class Daemon:
             "log-level": "debug", "config": f"{directory}/{name}.conf",
         }
         self.options.update({key.replace("_", "-"): value for key, value in options.items()})
+        open(self.options["config"], "a", encoding="ascii").close()
         self.given = None  # the options that are given as flags; None: all of them
 
     def path(self, option):
@@ -67,8 +68,6 @@ class Daemon:
 
     def start(self):
         """Starts it and waits for READY=1. Raises with the log when it ends instead."""
-        if not os.path.exists(self.options["config"]):
-            open(self.options["config"], "w", encoding="ascii").close()
         notify = os.path.join(self.dir, f"{self.name}.notify")
         if os.path.exists(notify):
             os.unlink(notify)

@@ -24,6 +24,17 @@ def test_a_volume_is_born_formatted(world, daemon, fstype):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("fstype", ["xfs", "ext4", "btrfs"])
+def test_a_volume_is_made_while_others_are_mounted(daemon, fstype):
+    """mkfs looks at the loop devices of this host, which are not for the user that it runs as to open."""
+    for other in ("ext4", "xfs", "btrfs"):
+        daemon.create(f"on-{other}", size="512M", fstype=other)
+        daemon.mount(f"on-{other}", "a")
+    daemon.create("born", size="512M", fstype=fstype)
+    for other in ("ext4", "xfs", "btrfs"):
+        daemon.unmount(f"on-{other}", "a")
+
+
 def test_the_default_is_20_gib_of_xfs(world, daemon):
     daemon.create("plain")
     assert world.cluster.info("plain")["size"] == 20 * G
@@ -81,7 +92,7 @@ def test_create_with_other_options_names_the_contradiction(daemon):
     err = daemon.refused_create("mine", fstype="xfs")
     assert "ext4" in err and "xfs" in err and "mine" in err
     err = daemon.refused_create("mine", size="2G")
-    assert "1G" in err and "2G" in err
+    assert "1 GiB" in err and "2 GiB" in err
     assert daemon.get("mine")["Status"]["size"] == G
 
 
@@ -129,7 +140,7 @@ def test_a_btrfs_too_small_is_refused(daemon):
 def test_no_volume_is_larger_than_max_size(world):
     d = world.daemon(max_size="10G", size="5G").await_cluster()
     err = d.refused_create("big", size="11G")
-    assert "10G" in err and "max-size" in err
+    assert "10 GiB" in err and "max-size" in err
     d.create("fits")
 
 
@@ -152,7 +163,7 @@ def test_a_bad_name_is_refused_and_nothing_is_left(world, daemon, name):
     for method in ("Create", "Remove", "Mount", "Unmount", "Path"):
         err = daemon.refused(method, Name=name, **({"ID": "a"} if "ount" in method else {}))
         assert len(err.split()) >= 3, err
-        assert "name" in err or "size" in err, err
+        assert "name" in err.lower() or "size" in err, err
         assert len(err) < 600
     reply = daemon.call("Get", {"Name": name})
     assert reply.status is None or reply.status in (400, 500)
