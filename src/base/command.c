@@ -150,9 +150,9 @@ static void collect(int fd, moment deadline, struct command_output *out)
             break;
         if (n_ready < 0)
             continue;
-        if (have > room / 2) {
-            memmove(out->text, out->text + have - room / 4, room / 4);
-            have = room / 4;
+        if (have == room) { /* the beginning and the end tell the reason; what is between them makes room */
+            memmove(out->text + room / 2, out->text + room - room / 4, room / 4);
+            have = room / 2 + room / 4;
         }
         ssize_t n = read(fd, out->text + have, room - have);
         if (n < 0 && errno == EINTR)

@@ -15,7 +15,7 @@ struct command {
     moment deadline;         /* then it gets SIGKILL */
 };
 
-/* Its standard output and error, cut to what a message needs; the end is kept. */
+/* Its standard output and error, cut to what a message needs: its beginning and its end are kept. */
 struct command_output {
     char text[2048];
 };

@@ -140,7 +140,7 @@ static int do_mount(const struct job *j, struct error *err)
     TAKE(j, err, "{s:s, s:s, s:s, s:s}", "mountpoint", &m.mountpoint, "fstype", &m.fstype, "options",
          &m.options, "volume", &m.volume);
     int rc = attached(j, err);
-    return rc < 0 ? rc : mount_volume(&j->held->node, &m, err);
+    return rc < 0 ? rc : mount_verified(&j->held->node, &m, err);
 }
 
 static int do_fresh(const struct job *j, struct error *err)

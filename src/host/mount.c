@@ -96,7 +96,7 @@ static int look(const char *path, const struct device_node *node, struct error *
                      e.fstype);
 }
 
-int mount_volume(const struct device_node *node, const struct device_mount *m, struct error *err)
+int mount_verified(const struct device_node *node, const struct device_mount *m, struct error *err)
 {
     CLEANUP(mountpoint_done) struct mountpoint point = { .parent = -1 };
     int rc = mountpoint_find(m->mountpoint, true, &point, err);

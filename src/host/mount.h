@@ -9,6 +9,6 @@
 #include "host/device.h"
 
 /* The contracts are those of device_mount, device_fresh and device_umount. */
-int mount_volume(const struct device_node *node, const struct device_mount *m, struct error *err);
+int mount_verified(const struct device_node *node, const struct device_mount *m, struct error *err);
 int mount_fresh(const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mode, struct error *err);
 int mount_remove(const char *mountpoint, struct error *err);

@@ -147,6 +147,31 @@ int mountpoint_prepare(const struct mountpoint *m, struct error *err)
     return 0;
 }
 
+/* Clears the flag on the directory itself, never on the root of something that is mounted there. */
+static void make_mutable(const struct mountpoint *m)
+{
+    struct error ignored;
+    struct stat here, parent;
+    int flags;
+    auto_close int fd = mountpoint_open(m, &ignored);
+    if (fd < 0 || fstat(fd, &here) < 0 || fstat(m->parent, &parent) < 0 || here.st_dev != parent.st_dev ||
+        ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+        return;
+    flags &= ~FS_IMMUTABLE_FL;
+    (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+void mountpoint_forget(const char *path)
+{
+    struct error ignored;
+    struct mountpoint m;
+    if (mountpoint_find(path, false, &m, &ignored) < 0)
+        return;
+    make_mutable(&m);
+    (void)unlinkat(m.parent, m.name, AT_REMOVEDIR);
+    mountpoint_done(&m);
+}
+
 void mountpoint_done(struct mountpoint *m)
 {
     if (m->parent >= 0)

@@ -38,8 +38,6 @@ static int make(const char *option, const char *path, mode_t mode, struct error 
                          "'chown root %s' and 'chmod %o %s'",
                          option, path, (unsigned)st.st_uid, (unsigned)st.st_mode & 07777, path,
                          (unsigned)mode, path);
-    if (mode == PRIVATE && st.st_mode & 077 && chmod(path, mode) < 0)
-        return error_set(err, -errno, "%s: cannot set the mode of %s: %s", option, path, error_text(errno));
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "ceph/imageadmin.h"
+#include "host/mountpoint.h"
 #include "volume/claim.h"
 #include "volume/drive.h"
 #include "volume/job.h"
@@ -73,7 +74,7 @@ static uint64_t keep_seconds(const struct work *w)
 
 static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl, struct error *err)
 {
-    char full[IMAGE_NAME_MAX + 1];
+    char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
     const struct image_name *name = &w->volume->name;
     uint64_t keep = keep_seconds(w);
     int rc = check_unused(w, p, id, err);
@@ -83,6 +84,8 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
     if (rc == 0)
         rc = image_trash(p, name->image, id, w->engine->host.host, keep, err);
     ctl_drop(p, ctl);
+    if (rc == 0)
+        mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
     if (rc == 0)
         log_notice("removed volume=%s id=%s policy=%s keep_s=%llu", image_name_full(name, full), id,
                    w->delete ? "delete" : "trash", (unsigned long long)keep);

@@ -26,7 +26,7 @@ moment engine_ceph_deadline(const struct volumes *e)
 const char *engine_mountpoint(const struct volumes *e, const struct image_name *name, char buf[static PATH_MAX])
 {
     char place[IMAGE_NAME_MAX + 1];
-    (void)snprintf(buf, PATH_MAX, "%s/%s/%s", e->settings->mount_root, image_name_place(name, place), name->image);
+    (void)snprintf(buf, PATH_MAX, "%s/%s/%s", e->mount_root, image_name_place(name, place), name->image);
     return buf;
 }
 
@@ -118,6 +118,8 @@ static void prepare(struct volumes *e, const struct settings *s)
 {
     struct error err;
     e->settings = s;
+    if (!realpath(s->mount_root, e->mount_root))
+        (void)snprintf(e->mount_root, sizeof e->mount_root, "%s", s->mount_root);
     e->self = (struct owner_self){ &e->host, s->name };
     (void)snprintf(e->run_dir, sizeof e->run_dir, "%s/map", s->state_dir);
     (void)snprintf(e->volumes_dir, sizeof e->volumes_dir, "%s/volumes", s->state_dir);
