@@ -56,7 +56,8 @@ static int read_body(const struct api_request *req, const struct route *route, j
     if (blanks == req->len) {
         if (route->needs_body) {
             error_set(err, -EINVAL,
-                      "request without a body: Docker repeated a request that had been cut off; nothing was done, try again");
+                      "request without a body: Docker repeated a request that had been cut off; nothing was "
+                      "done, try again");
             return 400;
         }
         *in = json_object();
@@ -76,8 +77,9 @@ static int read_body(const struct api_request *req, const struct route *route, j
     return 0;
 }
 
-/* Must this error stay unsaid? Docker takes any answered error of Get as "does not exist" and forgets the volume, its labels and
- * who uses it (moby volume/service/store.go); a closed connection it takes for what it is. */
+/* Must this error stay unsaid? Docker takes any answered error of Get as "does not exist" and forgets the
+ * volume, its labels and who uses it (moby volume/service/store.go); a closed connection it takes for what it
+ * is. */
 static bool keep_silent(const struct route *route, const struct error *err)
 {
     return route->is_get && err->code != -ENOENT && err->code != -EINVAL;
@@ -102,8 +104,8 @@ static void run_route(struct volumes *volumes, const struct api_request *req, co
     struct exchange x = { volumes, &caller, in, out, &grant };
     int rc = route->run(&x, &err);
     if (rc < 0) {
-        log_write(rc == -ENOENT ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "refused path=%s peer=%d: %s", route->path,
-                  (int)req->peer_pid, err.msg);
+        log_write(rc == -ENOENT ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "refused path=%s peer=%d: %s",
+                  route->path, (int)req->peer_pid, err.msg);
         if (keep_silent(route, &err))
             *ret = (struct api_reply){ 0 };
         else

@@ -12,16 +12,16 @@
 struct exchange {
     struct volumes *volumes;
     const struct caller *caller;
-    json_t *in;            /* {} when the body was empty and the route takes none */
-    json_t *out;           /* the answer's members, but Err */
+    json_t *in;  /* {} when the body was empty and the route takes none */
+    json_t *out; /* the answer's members, but Err */
     struct grant **grant;
 };
 
 struct route {
     const char *path;
     bool needs_body; /* an empty body is Docker's repetition of a cut request: refused, without effect */
-    bool is_get;     /* VolumeDriver.Get: an answered error makes Docker forget the volume, so what could not be asked is
-                        not answered, and neither is an empty body */
+    bool is_get; /* VolumeDriver.Get: an answered error makes Docker forget the volume, so what could not be
+                    asked is not answered, and neither is an empty body */
     int (*run)(struct exchange *x, struct error *err);
 };
 

@@ -97,7 +97,8 @@ int channel_receive(int fd, moment deadline, json_t **ret, struct error *err)
             continue;
         int rc = errno == EAGAIN ? ready(fd, POLLIN, deadline) : errno == ECONNRESET ? -EPIPE : -errno;
         if (rc < 0)
-            return error_set(err, rc, "no answer: %s", rc == -ETIMEDOUT ? "it took too long" : error_text(rc));
+            return error_set(err, rc, "no answer: %s",
+                             rc == -ETIMEDOUT ? "it took too long" : error_text(rc));
     }
     if (n == 0)
         return error_set(err, -EPIPE, "the other process has ended");

@@ -16,12 +16,13 @@
 
 #include "base/cleanup.h"
 
-#define FIRST_FD    3   /* the child's first descriptor beside the standard ones */
-#define FDS_MAX     8
-#define PARK_FD     64  /* sources are moved above the child's numbers before dup2 puts them in place */
-#define REAP_WAIT   1000
+#define FIRST_FD  3 /* the child's first descriptor beside the standard ones */
+#define FDS_MAX   8
+#define PARK_FD   64 /* sources are moved above the child's numbers before dup2 puts them in place */
+#define REAP_WAIT 1000
 
-static char *const environment[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, (char[]){ "LC_ALL=C" }, NULL };
+static char *const environment[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, (char[]){ "LC_ALL=C" },
+                                     NULL };
 
 int command_find(const char *program, char *path, size_t size)
 {
@@ -80,7 +81,8 @@ static int setup_init(struct setup *s, const int *fds, unsigned nfds, int output
     return 0;
 }
 
-static int spawn(const char *program, const char *const *argv, const int *fds, unsigned nfds, int output, pid_t *ret)
+static int spawn(const char *program, const char *const *argv, const int *fds, unsigned nfds, int output,
+                 pid_t *ret)
 {
     struct setup s;
     int rc = nfds > FDS_MAX ? -E2BIG : setup_init(&s, fds, nfds, output);
@@ -172,8 +174,9 @@ static void collect(int fd, moment deadline, struct command_output *out)
 /* "program …" as the child starts: behind setpriv(1) where it must not have our privileges. */
 static int argv_of(const struct command *cmd, char *program, size_t size, const char **argv, size_t max)
 {
-    static const char *const drop[] = { "setpriv",      "--reuid=65534",       "--regid=65534",  "--clear-groups",
-                                        "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs" };
+    static const char *const drop[] = { "setpriv",        "--reuid=65534",   "--regid=65534",
+                                        "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+                                        "--no-new-privs" };
     size_t n = 0;
     static _Thread_local char inner[256];
     if (command_find(cmd->argv[0], inner, sizeof inner) < 0)

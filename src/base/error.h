@@ -21,8 +21,8 @@ struct error {
 
 /* Both return the code, so that `return error_set(err, -ENOENT, ...)` reads well. A message that is too
  * long ends in "...". Control characters in it, and what is not UTF-8,
- * become '?': nothing a client sent can forge a log line or make an answer that is no JSON. err->msg must not be among the
- * arguments. */
+ * become '?': nothing a client sent can forge a log line or make an answer that is no JSON. err->msg must not
+ * be among the arguments. */
 int error_set(struct error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* "<text>: <what was there>"; the code stays. */

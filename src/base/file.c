@@ -97,7 +97,8 @@ int file_mkdirs(const char *path, unsigned mode, struct error *err)
     char part[PATH_MAX];
     size_t len = strlen(path);
     if (len == 0 || len >= sizeof part)
-        return error_set(err, -ENAMETOOLONG, "cannot make directory '%s': the path is empty or too long", path);
+        return error_set(err, -ENAMETOOLONG, "cannot make directory '%s': the path is empty or too long",
+                         path);
     for (size_t i = 1; i <= len; i++) {
         if (path[i] != '/' && path[i] != '\0')
             continue;

@@ -6,16 +6,17 @@
 
 #include "base/error.h"
 
-/* Reads a file of at most max bytes into a fresh NUL-terminated buffer (*ret, the caller frees; *len without the NUL,
- * may be NULL). -ENOENT: no such file; -EFBIG: larger; else the errno of open or read. */
+/* Reads a file of at most max bytes into a fresh NUL-terminated buffer (*ret, the caller frees; *len without
+ * the NUL, may be NULL). -ENOENT: no such file; -EFBIG: larger; else the errno of open or read. */
 int file_read(const char *path, size_t max, char **ret, size_t *len, struct error *err);
 
 /* Reads its first line into buf without the line end. */
 int file_read_line(const char *path, char *buf, size_t size, struct error *err);
 
-/* Writes path.tmp, syncs it, renames it over path (mode 0600): after a crash the old or the new text is there, never half
- * of one. One writer per path at a time. */
+/* Writes path.tmp, syncs it, renames it over path (mode 0600): after a crash the old or the new text is
+ * there, never half of one. One writer per path at a time. */
 int file_replace(const char *path, const char *text, size_t len, struct error *err);
 
-/* mkdir -p with this mode for what it makes (the umask does not count). Existing directories stay as they are. */
+/* mkdir -p with this mode for what it makes (the umask does not count). Existing directories stay as they
+ * are. */
 int file_mkdirs(const char *path, unsigned mode, struct error *err);

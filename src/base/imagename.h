@@ -2,8 +2,8 @@
 /* Where an image is: pool, RADOS namespace, name. */
 #pragma once
 
-#define NAME_PART_MAX  128                                  /* of one part, without the NUL */
-#define IMAGE_NAME_MAX (3 * NAME_PART_MAX + 2)              /* of "pool/namespace/image", without the NUL */
+#define NAME_PART_MAX  128                     /* of one part, without the NUL */
+#define IMAGE_NAME_MAX (3 * NAME_PART_MAX + 2) /* of "pool/namespace/image", without the NUL */
 
 struct image_name {
     char pool[NAME_PART_MAX + 1];

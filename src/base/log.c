@@ -25,8 +25,8 @@ int log_level_parse(const char *word, enum log_level *ret)
         const char *word;
         enum log_level level;
     } levels[] = {
-        { "error", LOG_LEVEL_ERR },   { "warning", LOG_LEVEL_WARNING }, { "notice", LOG_LEVEL_NOTICE },
-        { "info", LOG_LEVEL_INFO },   { "debug", LOG_LEVEL_DEBUG },
+        { "error", LOG_LEVEL_ERR }, { "warning", LOG_LEVEL_WARNING }, { "notice", LOG_LEVEL_NOTICE },
+        { "info", LOG_LEVEL_INFO }, { "debug", LOG_LEVEL_DEBUG },
     };
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
         if (strcmp(word, levels[i].word) == 0) {

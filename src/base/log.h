@@ -2,7 +2,13 @@
 /* One event, one line, one write(2) on standard error. */
 #pragma once
 
-enum log_level { LOG_LEVEL_ERR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+    LOG_LEVEL_ERR = 3,
+    LOG_LEVEL_WARNING = 4,
+    LOG_LEVEL_NOTICE = 5,
+    LOG_LEVEL_INFO = 6,
+    LOG_LEVEL_DEBUG = 7
+};
 
 /* What is above the level (a larger number) is not written. Default: info. */
 void log_set_level(enum log_level level);
@@ -10,8 +16,8 @@ void log_set_level(enum log_level level);
 /* "error", "warning", "notice", "info", "debug"; -EINVAL for any other word. */
 int log_level_parse(const char *word, enum log_level *ret);
 
-/* Writes "<6>text\n"; the journal takes the number as the priority (sd-daemon(3)). The text is an event and its
- * fields: "mounted volume=rbd/db id=3f2a device=/dev/loop3 ms=41". Control characters, and what is not
+/* Writes "<6>text\n"; the journal takes the number as the priority (sd-daemon(3)). The text is an event and
+ * its fields: "mounted volume=rbd/db id=3f2a device=/dev/loop3 ms=41". Control characters, and what is not
  * UTF-8, become '?'. A line that is too long ends in "...". */
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -13,10 +13,10 @@
 #include "base/log.h"
 #include "ceph/placecache.h"
 
-#define PROBE_MS      5000 /* between two health probes */
-#define RETRY_MIN_MS  500
-#define RETRY_MAX_MS  5000
-#define STOP_WAIT_MS  1000
+#define PROBE_MS     5000 /* between two health probes */
+#define RETRY_MIN_MS 500
+#define RETRY_MAX_MS 5000
+#define STOP_WAIT_MS 1000
 
 struct cluster {
     struct connection_options opts;
@@ -131,8 +131,8 @@ static void *keep_connected(void *arg)
     return NULL;
 }
 
-int cluster_start(const struct connection_options *opts, const char *pool, const char *ns, struct cluster **ret,
-                  struct error *err)
+int cluster_start(const struct connection_options *opts, const char *pool, const char *ns,
+                  struct cluster **ret, struct error *err)
 {
     struct cluster *c = calloc(1, sizeof *c);
     if (!c)
@@ -222,7 +222,8 @@ int place_error(const struct place *p, int rc, struct error *err, const char *fm
     switch (rc) {
     case -ESHUTDOWN:
         link_condemn(p->link);
-        return error_set(err, -ENOTCONN, "%s: this client was blocklisted; a new one is being made, try again", text);
+        return error_set(err, -ENOTCONN,
+                         "%s: this client was blocklisted; a new one is being made, try again", text);
     case -ETIMEDOUT:
         return error_set(err, rc, "%s: cluster unreachable: it did not answer in time", text);
     case -EPERM:

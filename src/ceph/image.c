@@ -44,7 +44,8 @@ static size_t encode_string(char *to, const char *text)
     return sizeof le + n;
 }
 
-int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
+int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
+                    struct error *err)
 {
     char object[NAME_BYTES], data[256];
     (void)snprintf(object, sizeof object, "rbd_id.%s", name);
@@ -110,13 +111,14 @@ int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_
         return error_set(err, -ENOENT, "no image '%s'", name);
     if (in_directory < 0 || by_name < 0 || strcmp(listed, own) != 0)
         return error_set(err, -EUCLEAN,
-                         "image '%s' is half made or half removed: an operation on it was interrupted%s", name,
-                         by_name < 0 ? "; `rbd rm` finishes a removal" : "");
+                         "image '%s' is half made or half removed: an operation on it was interrupted%s",
+                         name, by_name < 0 ? "; `rbd rm` finishes a removal" : "");
     memcpy(id, own, sizeof own);
     return 0;
 }
 
-int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id, struct error *err)
+int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id,
+                        struct error *err)
 {
     char in[3 * NAME_BYTES], out[16], object[NAME_BYTES], listed[256], still[IMAGE_ID_LEN + 1];
     int rc = image_name_of(p, id, listed, sizeof listed, err);
@@ -147,7 +149,9 @@ int image_finish_rename(const struct place *p, const char *temp, const char *nam
 static void take_meta(struct image_header *h, const char *key, const char *value, size_t len)
 {
     static const char *const dangers[] = { "conf_rbd_cache", "conf_rbd_blocklist", "conf_rbd_blacklist" };
-    char **slot = strcmp(key, "rbdvol.spec") == 0 ? &h->spec : strcmp(key, "rbdvol.making") == 0 ? &h->making : NULL;
+    char **slot = strcmp(key, "rbdvol.spec") == 0     ? &h->spec
+                  : strcmp(key, "rbdvol.making") == 0 ? &h->making
+                                                      : NULL;
     if (slot && len <= IMAGE_META_MAX) {
         free(*slot);
         *slot = strndup(value, len);
@@ -181,12 +185,12 @@ int image_read_header(const struct place *p, const char *id, struct image_header
     rados_omap_iter_t iter = NULL;
     rados_read_op_t op = rados_create_read_op();
     /* Methods of the OSD's rbd class, stable since image format 2 (src/cls/rbd/cls_rbd.cc). */
-    rados_read_op_exec_user_buf(op, "rbd", "get_size", (char *)&in.snap, sizeof in.snap, size_out, sizeof size_out,
-                                &size_len, &size_rc);
-    rados_read_op_exec_user_buf(op, "rbd", "get_features", (char *)&in, sizeof in, features_out, sizeof features_out,
-                                &features_len, &features_rc);
-    rados_read_op_exec_user_buf(op, "rbd", "get_create_timestamp", NULL, 0, stamp_out, sizeof stamp_out, &stamp_len,
-                                &stamp_rc);
+    rados_read_op_exec_user_buf(op, "rbd", "get_size", (char *)&in.snap, sizeof in.snap, size_out,
+                                sizeof size_out, &size_len, &size_rc);
+    rados_read_op_exec_user_buf(op, "rbd", "get_features", (char *)&in, sizeof in, features_out,
+                                sizeof features_out, &features_len, &features_rc);
+    rados_read_op_exec_user_buf(op, "rbd", "get_create_timestamp", NULL, 0, stamp_out, sizeof stamp_out,
+                                &stamp_len, &stamp_rc);
     rados_read_op_set_flags(op, LIBRADOS_OP_FLAG_FAILOK); /* images of very old clusters have no time stamp */
     rados_read_op_omap_get_vals2(op, "", META, LIST_PAGE, &iter, &more, &meta_rc);
     int rc = rados_read_op_operate(op, p->io, image_header_object(id, object), 0);
@@ -224,7 +228,8 @@ void image_header_done(struct image_header *h)
     *h = (struct image_header){ 0 };
 }
 
-int image_set_meta(const struct place *p, const char *id, const char *key, const char *value, struct error *err)
+int image_set_meta(const struct place *p, const char *id, const char *key, const char *value,
+                   struct error *err)
 {
     char object[IMAGE_ID_LEN + 16], full[NAME_BYTES];
     (void)snprintf(full, sizeof full, META "%s", key);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Finds images and reads what their header says, without opening them: no watch, no lock, two or three small reads. */
+/* Finds images and reads what their header says, without opening them: no watch, no lock, two or three small
+ * reads. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,27 +9,29 @@
 
 #include "ceph/cluster.h"
 
-#define IMAGE_ID_LEN    64
-#define IMAGE_META_MAX  65536 /* bytes of one metadata value of ours: what is longer is refused */
-#define IMAGE_TEMP      "rbdvol." /* image names that begin so are ours */
-#define IMAGE_TEMP_NEW  "rbdvol.new."
+#define IMAGE_ID_LEN   64
+#define IMAGE_META_MAX 65536     /* bytes of one metadata value of ours: what is longer is refused */
+#define IMAGE_TEMP     "rbdvol." /* image names that begin so are ours */
+#define IMAGE_TEMP_NEW "rbdvol.new."
 
-/* The pool's directory and the object rbd_id.NAME must agree for an image to exist: rbd_rename and rbd_remove are several
- * writes, and may have been killed between them (measured: facts of 16.2.15).
- * 0: *id is filled. -ENOENT: the cluster says that there is no such image. -EUCLEAN: a rename or removal of it was
- * interrupted (image_finish_rename may help). Others: could not ask. */
+/* The pool's directory and the object rbd_id.NAME must agree for an image to exist: rbd_rename and rbd_remove
+ * are several writes, and may have been killed between them (measured: facts of 16.2.15). 0: *id is filled.
+ * -ENOENT: the cluster says that there is no such image. -EUCLEAN: a rename or removal of it was interrupted
+ * (image_finish_rename may help). Others: could not ask. */
 int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err);
 
 /* What rbd_id.NAME alone says: 0, -ENOENT, or could not ask. */
-int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err);
+int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
+                    struct error *err);
 
 /* The name under which the directory lists this id: 0, -ENOENT, or could not ask. name holds 256 bytes. */
 int image_name_of(const struct place *p, const char *id, char *name, size_t size, struct error *err);
 
-/* Finishes the rename of `temp` to `name` of image id that was killed after its first or second write. The caller knows by the
- * image's own mark (metadata rbdvol.making) that the rename was ours and meant. Harmless while the renaming process
- * is still at it. */
-int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id, struct error *err);
+/* Finishes the rename of `temp` to `name` of image id that was killed after its first or second write. The
+ * caller knows by the image's own mark (metadata rbdvol.making) that the rename was ours and meant. Harmless
+ * while the renaming process is still at it. */
+int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id,
+                        struct error *err);
 
 #define IMAGE_FEATURE_LAYERING       (1ULL << 0)
 #define IMAGE_FEATURE_EXCLUSIVE_LOCK (1ULL << 2)
@@ -40,7 +43,8 @@ struct image_header {
     time_t created; /* 0: unknown */
     char *spec;     /* metadata rbdvol.spec, NULL: not there */
     char *making;   /* metadata rbdvol.making, NULL: not there */
-    char *danger;   /* a metadata key that would undo our safety (conf_rbd_cache*, conf_rbd_blocklist*), NULL: none */
+    char *danger;   /* a metadata key that would undo our safety (conf_rbd_cache*, conf_rbd_blocklist*), NULL:
+                       none */
 };
 #define auto_header CLEANUP(image_header_done)
 
@@ -48,12 +52,15 @@ struct image_header {
 int image_read_header(const struct place *p, const char *id, struct image_header *ret, struct error *err);
 void image_header_done(struct image_header *h);
 
-/* Sets one metadata value on the header object as librbd would (omap key metadata_KEY), but without opening the image: no
- * lock, no notification, which takes 5 s while a dead watcher is about, and works while krbd holds the image exclusively. Only
- * for keys that no mapper reads. The header must exist (-ENOENT). value NULL removes the key. */
-int image_set_meta(const struct place *p, const char *id, const char *key, const char *value, struct error *err);
+/* Sets one metadata value on the header object as librbd would (omap key metadata_KEY), but without opening
+ * the image: no lock, no notification, which takes 5 s while a dead watcher is about, and works while krbd
+ * holds the image exclusively. Only for keys that no mapper reads. The header must exist (-ENOENT). value
+ * NULL removes the key. */
+int image_set_meta(const struct place *p, const char *id, const char *key, const char *value,
+                   struct error *err);
 
-/* Calls visit() with each image of the pool's directory; one listing, nothing is opened. id is "" for format 1 images. */
+/* Calls visit() with each image of the pool's directory; one listing, nothing is opened. id is "" for format
+ * 1 images. */
 int image_list(const struct place *p, void (*visit)(void *arg, const char *name, const char *id), void *arg,
                struct error *err);
 

@@ -20,8 +20,8 @@ static const struct {
     const char *name;
     uint64_t bit;
 } features[] = {
-    { "layering", RBD_FEATURE_LAYERING },     { "exclusive-lock", RBD_FEATURE_EXCLUSIVE_LOCK },
-    { "object-map", RBD_FEATURE_OBJECT_MAP }, { "fast-diff", RBD_FEATURE_FAST_DIFF },
+    { "layering", RBD_FEATURE_LAYERING },         { "exclusive-lock", RBD_FEATURE_EXCLUSIVE_LOCK },
+    { "object-map", RBD_FEATURE_OBJECT_MAP },     { "fast-diff", RBD_FEATURE_FAST_DIFF },
     { "deep-flatten", RBD_FEATURE_DEEP_FLATTEN },
 };
 #define NFEATURES (sizeof features / sizeof *features)
@@ -34,15 +34,17 @@ int image_parse_features(const char *text, uint64_t *ret, struct error *err)
         while (i < NFEATURES && (strlen(features[i].name) != n || strncmp(features[i].name, p, n) != 0))
             i++;
         if (i == NFEATURES)
-            return error_set(err, -EINVAL,
-                             "features: '%.*s' is not one of layering, exclusive-lock, object-map, fast-diff, "
-                             "deep-flatten (joined by '+')",
-                             (int)(n > 40 ? 40 : n), p);
+            return error_set(
+                err, -EINVAL,
+                "features: '%.*s' is not one of layering, exclusive-lock, object-map, fast-diff, "
+                "deep-flatten (joined by '+')",
+                (int)(n > 40 ? 40 : n), p);
         bits |= features[i].bit;
         p += n + (p[n] == '+');
     }
     if (!(bits & RBD_FEATURE_EXCLUSIVE_LOCK))
-        return error_set(err, -EINVAL, "features: exclusive-lock must be among them: it is what keeps a second writer out");
+        return error_set(err, -EINVAL,
+                         "features: exclusive-lock must be among them: it is what keeps a second writer out");
     if ((bits & RBD_FEATURE_FAST_DIFF) && !(bits & RBD_FEATURE_OBJECT_MAP))
         return error_set(err, -EINVAL, "features: fast-diff needs object-map, too");
     *ret = bits;
@@ -59,7 +61,8 @@ const char *image_feature_names(uint64_t bits, char *buf, size_t size)
     return buf;
 }
 
-int image_create(const struct place *p, const char *name, const struct image_layout *layout, struct error *err)
+int image_create(const struct place *p, const char *name, const struct image_layout *layout,
+                 struct error *err)
 {
     rbd_image_options_t opts;
     rbd_image_options_create(&opts);
@@ -88,7 +91,8 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
                 struct error *err)
 {
     char mark[160];
-    (void)snprintf(mark, sizeof mark, "{\"version\":1,\"time\":%" PRId64 ",\"host\":\"%.64s\"}", (int64_t)time(NULL), host);
+    (void)snprintf(mark, sizeof mark, "{\"version\":1,\"time\":%" PRId64 ",\"host\":\"%.64s\"}",
+                   (int64_t)time(NULL), host);
     int rc = image_set_meta(p, id, TRASHED, mark, err);
     if (rc < 0)
         return rc;
@@ -107,7 +111,8 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
 int image_purge(const struct place *p, const char *id, struct error *err)
 {
     int rc = rbd_trash_remove(p->io, id, false);
-    return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot delete image id %s from the trash", id) : 0;
+    return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot delete image id %s from the trash", id)
+                                   : 0;
 }
 
 /* Was it we who put this there? */
@@ -163,8 +168,8 @@ int image_purge_own(const struct place *p, unsigned *purged, struct error *err)
 }
 
 /* Calls match() with each watcher's address until it returns true: 1 it did, 0 it never did. */
-static int each_watcher(const struct place *p, const char *id, bool (*match)(void *arg, const char *addr), void *arg,
-                        struct error *err)
+static int each_watcher(const struct place *p, const char *id, bool (*match)(void *arg, const char *addr),
+                        void *arg, struct error *err)
 {
     rbd_image_t image;
     rbd_image_watcher_t watchers[WATCHERS_MAX];

@@ -14,21 +14,23 @@ struct image_layout {
 
 #define IMAGE_FEATURES_DEFAULT 61 /* layering, exclusive-lock, object-map, fast-diff, deep-flatten */
 
-/* "layering+exclusive-lock+object-map": names joined by '+', to bits. -EINVAL names the word and the known ones. journaling is
- * refused (krbd lacks it, and it doubles every write). */
+/* "layering+exclusive-lock+object-map": names joined by '+', to bits. -EINVAL names the word and the known
+ * ones. journaling is refused (krbd lacks it, and it doubles every write). */
 int image_parse_features(const char *text, uint64_t *ret, struct error *err);
 
 /* The names of the bits, joined by '+'. Returns buf. */
 const char *image_feature_names(uint64_t features, char *buf, size_t size);
 
 /* -EEXIST: the name is taken. A failure by time-out may have made it all the same: "unknown". */
-int image_create(const struct place *p, const char *name, const struct image_layout *layout, struct error *err);
+int image_create(const struct place *p, const char *name, const struct image_layout *layout,
+                 struct error *err);
 
-/* Claims the final name. After any error the caller looks (image_find) which of the two names the image has. -EEXIST. */
+/* Claims the final name. After any error the caller looks (image_find) which of the two names the image has.
+ * -EEXIST. */
 int image_rename(const struct place *p, const char *from, const char *to, struct error *err);
 
-/* Moves the image to the trash, to be kept for delay_s at least. Marks it first with rbdvol.trashed (time and host), which
- * image_purge_own looks for. -EBUSY: it has watchers or a lock owner, or snapshots in use. */
+/* Moves the image to the trash, to be kept for delay_s at least. Marks it first with rbdvol.trashed (time and
+ * host), which image_purge_own looks for. -EBUSY: it has watchers or a lock owner, or snapshots in use. */
 int image_trash(const struct place *p, const char *name, const char *id, const char *host, uint64_t delay_s,
                 struct error *err);
 
@@ -38,17 +40,18 @@ int image_purge(const struct place *p, const char *id, struct error *err);
 /* Has it snapshots? 1 yes, 0 no, or could not ask. */
 int image_has_snapshots(const struct place *p, const char *id, struct error *err);
 
-/* Deletes from the trash what image_trash put there and whose time is over. *purged counts (may be NULL). Errors of one entry
- * do not stop the others; the first is returned at the end. */
+/* Deletes from the trash what image_trash put there and whose time is over. *purged counts (may be NULL).
+ * Errors of one entry do not stop the others; the first is returned at the end. */
 int image_purge_own(const struct place *p, unsigned *purged, struct error *err);
 
-/* Another client that has the image open for writing, this connection not counted: 1 (its address in addr), 0 none. */
+/* Another client that has the image open for writing, this connection not counted: 1 (its address in addr), 0
+ * none. */
 int image_watcher(const struct place *p, const char *id, char *addr, size_t size, struct error *err);
 
-/* Is this client (ip:port/nonce) among the image's watchers? 1 yes, 0 no: with a managed lock that proves that its watch has
- * lapsed. */
+/* Is this client (ip:port/nonce) among the image's watchers? 1 yes, 0 no: with a managed lock that proves
+ * that its watch has lapsed. */
 int image_watched_by(const struct place *p, const char *id, const char *address, struct error *err);
 
-/* Why the image must not be formatted although no file system was found: 0 it is blank (no parent, no snapshot, not one data
- * object), -ENOTEMPTY with the reason, or could not ask. */
+/* Why the image must not be formatted although no file system was found: 0 it is blank (no parent, no
+ * snapshot, not one data object), -ENOTEMPTY with the reason, or could not ask. */
 int image_check_blank(const struct place *p, const char *id, struct error *err);

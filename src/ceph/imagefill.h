@@ -6,14 +6,16 @@
 
 struct imagefill; /* an open, locked image with writes in flight */
 
-/* Opens the image and takes its managed lock EXCLUSIVE, to be kept until imagefill_close. The image is new and its name secret
- * (rbdvol.new.RANDOM), so nobody competes: -EBUSY all the same if somebody does. */
+/* Opens the image and takes its managed lock EXCLUSIVE, to be kept until imagefill_close. The image is new
+ * and its name secret (rbdvol.new.RANDOM), so nobody competes: -EBUSY all the same if somebody does. */
 int imagefill_open(const struct place *p, const char *name, struct imagefill **ret, struct error *err);
 
-/* Writes a copy of these bytes at the offset, some writes running at the same time. An error may be an earlier write's. */
+/* Writes a copy of these bytes at the offset, some writes running at the same time. An error may be an
+ * earlier write's. */
 int imagefill_write(struct imagefill *f, const char *bytes, size_t len, uint64_t offset, struct error *err);
 
-/* Waits for all writes. Each one's own result counts: rbd_flush returns 0 after a write that timed out (measured). */
+/* Waits for all writes. Each one's own result counts: rbd_flush returns 0 after a write that timed out
+ * (measured). */
 int imagefill_finish(struct imagefill *f, struct error *err);
 
 /* Closes it, which releases the lock. NULL is fine. */

@@ -19,8 +19,8 @@ int imagelock_holder(const struct place *p, const char *id, const char *lock, st
     size_t tag_len = sizeof tag, clients_len = sizeof clients, cookies_len = sizeof cookies,
            addrs_len = sizeof addrs;
     int exclusive;
-    ssize_t n = rados_list_lockers(p->io, image_header_object(id, object), lock, &exclusive, tag, &tag_len, clients,
-                                   &clients_len, cookies, &cookies_len, addrs, &addrs_len);
+    ssize_t n = rados_list_lockers(p->io, image_header_object(id, object), lock, &exclusive, tag, &tag_len,
+                                   clients, &clients_len, cookies, &cookies_len, addrs, &addrs_len);
     if (n == 0 || n == -ENOENT) /* an object that is gone has no locks; image_find tells the difference */
         return 0;
     if (n < 0)
@@ -53,6 +53,7 @@ int imagelock_break(const struct place *p, const char *id, const char *lock, con
         return error_set(err, -EINVAL, "the image's own lock is never broken without fencing its owner");
     int rc = rados_break_lock(p->io, image_header_object(id, object), lock, holder->client, holder->cookie);
     if (rc < 0 && rc != -ENOENT)
-        return place_error(p, rc, err, "cannot take lock %s of image id %s from %s", lock, id, holder->client);
+        return place_error(p, rc, err, "cannot take lock %s of image id %s from %s", lock, id,
+                           holder->client);
     return 0;
 }

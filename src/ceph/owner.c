@@ -28,8 +28,10 @@ int owner_parse(const char *cookie, struct owner_record *ret)
 {
     struct owner_record r = { 0 };
     const char *p = cookie;
-    if (!(p = part(p, r.host, sizeof r.host, false)) || !(p = part(p, r.machine_id, sizeof r.machine_id, false)) ||
-        !(p = part(p, r.boot_id, sizeof r.boot_id, false)) || !(p = part(p, r.instance, sizeof r.instance, false)) ||
+    if (!(p = part(p, r.host, sizeof r.host, false)) ||
+        !(p = part(p, r.machine_id, sizeof r.machine_id, false)) ||
+        !(p = part(p, r.boot_id, sizeof r.boot_id, false)) ||
+        !(p = part(p, r.instance, sizeof r.instance, false)) ||
         !(p = part(p, r.mapping, sizeof r.mapping, false)) || !part(p, r.address, sizeof r.address, true))
         return -EINVAL;
     *ret = r;
@@ -53,13 +55,13 @@ int owner_read(const struct place *p, const char *id, struct owner_record *ret, 
     return 1;
 }
 
-static int set_lock(const struct place *p, const char *id, const char *lock, const char *cookie, unsigned seconds,
-                    uint8_t flags)
+static int set_lock(const struct place *p, const char *id, const char *lock, const char *cookie,
+                    unsigned seconds, uint8_t flags)
 {
     char object[IMAGE_ID_LEN + 16];
     struct timeval duration = { .tv_sec = seconds };
-    return rados_lock_exclusive(p->io, image_header_object(id, object), lock, cookie, "", seconds ? &duration : NULL,
-                                flags);
+    return rados_lock_exclusive(p->io, image_header_object(id, object), lock, cookie, "",
+                                seconds ? &duration : NULL, flags);
 }
 
 int owner_write(const struct place *p, const char *id, const struct owner_self *self, const char *mapping,
@@ -69,7 +71,8 @@ int owner_write(const struct place *p, const char *id, const struct owner_self *
     int n = snprintf(cookie, sizeof cookie, "%s/%s/%s/%s/%s/%s", self->host->host, self->host->machine_id,
                      self->host->boot_id, self->instance, mapping, address);
     if (n >= (int)sizeof cookie)
-        return error_set(err, -ENAMETOOLONG, "host name '%s' and instance '%s' are too long together for the owner record",
+        return error_set(err, -ENAMETOOLONG,
+                         "host name '%s' and instance '%s' are too long together for the owner record",
                          self->host->host, self->instance);
     for (int tries = 0; tries < 3; tries++) {
         int rc = set_lock(p, id, OWNER_LOCK, cookie, 0, 0);
@@ -98,8 +101,8 @@ int owner_remove(const struct place *p, const char *id, const struct owner_self 
 }
 
 /* The mutex is held by somebody: is it an earlier daemon of ours? Then takes it away. */
-static int clear_own_ctl(const struct place *p, const char *id, const struct owner_self *self, struct owner_record *r,
-                         struct error *err)
+static int clear_own_ctl(const struct place *p, const char *id, const struct owner_self *self,
+                         struct owner_record *r, struct error *err)
 {
     struct lock_holder h;
     int rc = imagelock_holder(p, id, CTL_LOCK, &h, err);
@@ -111,8 +114,8 @@ static int clear_own_ctl(const struct place *p, const char *id, const struct own
     return imagelock_break(p, id, CTL_LOCK, &h, err);
 }
 
-int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline, struct ctl *ret,
-             struct error *err)
+int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
+             struct ctl *ret, struct error *err)
 {
     struct ctl c = { .held = true };
     struct owner_record r = { .host = "another host" };
@@ -135,7 +138,8 @@ int ctl_take(const struct place *p, const char *id, const struct owner_self *sel
         if (rc < 0)
             return rc;
         if (clock_left_ms(deadline) == 0)
-            return error_set(err, -EBUSY, "host %s is changing its state just now (control lock rbdvol.ctl)", r.host);
+            return error_set(err, -EBUSY, "host %s is changing its state just now (control lock rbdvol.ctl)",
+                             r.host);
         nanosleep(&(struct timespec){ .tv_nsec = CTL_POLL * 1000000L }, NULL);
     }
 }
@@ -149,7 +153,8 @@ int ctl_check(const struct place *p, struct ctl *c, struct error *err)
     int rc = set_lock(p, c->id, CTL_LOCK, c->cookie, CTL_SECONDS, LIBRADOS_LOCK_FLAG_MUST_RENEW);
     if (rc == -ENOENT || rc == -EBUSY) {
         c->held = false;
-        return error_set(err, -ESTALE, "the control lock rbdvol.ctl lapsed in the middle of a step; try again");
+        return error_set(err, -ESTALE,
+                         "the control lock rbdvol.ctl lapsed in the middle of a step; try again");
     }
     if (rc < 0)
         return place_error(p, rc, err, "cannot renew the control lock rbdvol.ctl");

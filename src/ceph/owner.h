@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The two records of ours beside an image's managed lock: who owns it (`rbdvol`), and who is changing its state just now
+/* The two records of ours beside an image's managed lock: who owns it (`rbdvol`), and who is changing its
+ * state just now
  * (`rbdvol.ctl`). Both are RADOS locks on the header object. They protect no data: the managed lock does. */
 #pragma once
 
@@ -14,7 +15,8 @@ struct owner_self {
     const char *instance;
 };
 
-/* The owner record, as written in the lock's cookie: HOST/MACHINE-ID/BOOT-ID/INSTANCE/MAPPING/OWNER-ADDRESS. */
+/* The owner record, as written in the lock's cookie: HOST/MACHINE-ID/BOOT-ID/INSTANCE/MAPPING/OWNER-ADDRESS.
+ */
 struct owner_record {
     char host[65];
     char machine_id[33];
@@ -49,10 +51,11 @@ struct ctl {
     moment renewed;
 };
 
-/* Takes the mutex, waiting until the deadline while another host has it. One that an earlier daemon of this machine and instance
- * left is taken over at once (two such daemons cannot run). -EBUSY: names the host that has it. */
-int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline, struct ctl *ret,
-             struct error *err);
+/* Takes the mutex, waiting until the deadline while another host has it. One that an earlier daemon of this
+ * machine and instance left is taken over at once (two such daemons cannot run). -EBUSY: names the host that
+ * has it. */
+int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
+             struct ctl *ret, struct error *err);
 
 /* Before each step that changes something: still ours? Renews it when a third of its time is over.
  * -ESTALE: it lapsed, and another host may be at work. */

@@ -127,11 +127,13 @@ static void *open_pool(void *arg)
 }
 
 /* With the lock held. NULL: err says why not. */
-static struct entry *entry_start(struct cluster_link *link, const char *pool, const char *ns, struct error *err)
+static struct entry *entry_start(struct cluster_link *link, const char *pool, const char *ns,
+                                 struct error *err)
 {
     pthread_t thread;
     if (link->opening >= OPENING_MAX) {
-        error_set(err, -EAGAIN, "pool '%s': too many unknown pools are being looked up already; try again", pool);
+        error_set(err, -EAGAIN, "pool '%s': too many unknown pools are being looked up already; try again",
+                  pool);
         return NULL;
     }
     struct entry *e = calloc(1, sizeof *e);
@@ -153,8 +155,8 @@ static struct entry *entry_start(struct cluster_link *link, const char *pool, co
     return e;
 }
 
-int link_ioctx(struct cluster_link *link, const char *pool, const char *ns, moment deadline, rados_ioctx_t *ret,
-               struct error *err)
+int link_ioctx(struct cluster_link *link, const char *pool, const char *ns, moment deadline,
+               rados_ioctx_t *ret, struct error *err)
 {
     struct timespec until = clock_spec(deadline);
     LOCK_SCOPE(&link->lock);
@@ -174,6 +176,7 @@ int link_ioctx(struct cluster_link *link, const char *pool, const char *ns, mome
     if (rc == -ENOENT)
         return error_set(err, -ENODEV, "pool '%s' does not exist in this cluster", pool);
     if (rc == -ETIMEDOUT)
-        return error_set(err, rc, "cluster unreachable: the monitors did not say whether pool '%s' exists", pool);
+        return error_set(err, rc, "cluster unreachable: the monitors did not say whether pool '%s' exists",
+                         pool);
     return error_set(err, rc == -EACCES ? -EPERM : rc, "cannot open pool '%s': %s", pool, error_text(rc));
 }

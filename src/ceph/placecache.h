@@ -22,5 +22,5 @@ void link_condemn(struct cluster_link *link);
 bool link_condemned(const struct cluster_link *link);
 
 /* The ioctx of this pool and namespace, kept for as long as the link; errors as cluster_place(). */
-int link_ioctx(struct cluster_link *link, const char *pool, const char *ns, moment deadline, rados_ioctx_t *ret,
-               struct error *err);
+int link_ioctx(struct cluster_link *link, const char *pool, const char *ns, moment deadline,
+               rados_ioctx_t *ret, struct error *err);

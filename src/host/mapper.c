@@ -22,7 +22,7 @@ static int choose_auto(const struct mapper **ret, char *why, size_t size, struct
     struct error reason = { 0 };
     for (size_t i = 0; i < COUNT(known); i++)
         if (known[i].mapper && known[i].mapper->probe(&reason) == 0) {
-            (void)snprintf(why, size, "%s: krbd and nbd are not in this version yet", known[i].name);
+            (void)snprintf(why, size, "krbd and nbd are not in this version yet");
             *ret = known[i].mapper;
             return 0;
         }
@@ -43,7 +43,7 @@ int mapper_choose(const char *name, const struct mapper **ret, char *why, size_t
                              name);
         if (known[i].mapper->probe(&reason) < 0)
             return error_set(err, -ENODEV, "mapper=%s cannot be used here: %s", name, reason.msg);
-        (void)snprintf(why, size, "%s: asked for by name", name);
+        (void)snprintf(why, size, "asked for by name");
         *ret = known[i].mapper;
         return 0;
     }

@@ -373,7 +373,7 @@ const struct option_row options[] = {
     { "trash-keep", "DURATION", "7d", NULL,
       "how long a removed volume stays in the trash; unless set, 1h for anonymous volumes (64 hexadecimal "
       "digits)",
-      "nothing is purged from the trash in this version", set_trash_keep, FIELD(trash_keep_ms), &any_span },
+      NULL, set_trash_keep, FIELD(trash_keep_ms), &any_span },
     { "sharing", "exclusive|host", "exclusive", NULL,
       "exclusive: one container at a time uses a volume; host: containers of one host may share it", NULL,
       set_choice, FIELD(sharing), sharing_words },

@@ -192,7 +192,7 @@ static void admit(struct control *c)
 static void answer_waiting(struct control *c)
 {
     struct state_view v;
-    bool finished = atomic_load(&c->finished);
+    bool finished = atomic_load(&c->finished), told = false;
     state_view(c->state, &v);
     for (unsigned i = c->npeers; i-- > 0;) {
         struct control_peer *p = &c->peers[i];
@@ -203,11 +203,13 @@ static void answer_waiting(struct control *c)
         }
         json_t *answer = wait_over(c, p, &v);
         if (answer) {
+            told |= p->wait == WAIT_STOPPED;
             p->wait = WAIT_NONE;
             (void)peer_send(c, p, answer);
         }
     }
-    if (finished)
+    /* A daemon whose patience ended before the cluster's pause asks again, and is to learn how it went. */
+    if (finished && (told || c->npeers == 0))
         _exit(c->outcome.code ? EXIT_NOT_RELEASED : EXIT_CLEAN);
 }
 

@@ -25,15 +25,17 @@ static int refuse_owner(struct volumes *e, const struct place *p, const char *id
         return rc;
     const char *dead =
         rc == 1 ? ""
-                : "; its watch has lapsed, so it is dead or cut off, but this version of rbdvol does not take over yet: "
+                : "; its watch has lapsed, so it is dead or cut off, but this version of rbdvol does not "
+                  "take over yet: "
                   "fence it (`ceph osd blocklist add ADDRESS`), then break its lock (`rbd lock rm`)";
     if (ours && owner_is_self(&r, &e->self))
-        return error_set(err, -EBUSY, "locked by this host's own earlier mapping %s (client %s at %s)%s", r.mapping,
-                         h->client, h->address, dead);
+        return error_set(err, -EBUSY, "locked by this host's own earlier mapping %s (client %s at %s)%s",
+                         r.mapping, h->client, h->address, dead);
     if (ours)
-        return error_set(err, -EBUSY, "in use on host %s (rbdvol instance %s, client %s at %s)%s", r.host, r.instance,
-                         h->client, h->address, dead);
-    return error_set(err, -EBUSY, "locked by another client, %s at %s, which is no rbdvol%s", h->client, h->address, dead);
+        return error_set(err, -EBUSY, "in use on host %s (rbdvol instance %s, client %s at %s)%s", r.host,
+                         r.instance, h->client, h->address, dead);
+    return error_set(err, -EBUSY, "locked by another client, %s at %s, which is no rbdvol%s", h->client,
+                     h->address, dead);
 }
 
 int claim_check_free(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
@@ -47,10 +49,11 @@ int claim_check_free(struct volumes *e, const struct place *p, const struct imag
         return rc;
     if (managed)
         return refuse_owner(e, p, id, &h, err);
-    return error_set(err, -EBUSY,
-                     "locked by hand or by another plugin: advisory lock '%.60s' of %s at %s; `rbd lock ls %s` shows it, "
-                     "`rbd lock rm` takes it away",
-                     h.cookie, h.client, h.address, image_name_full(name, full));
+    return error_set(
+        err, -EBUSY,
+        "locked by hand or by another plugin: advisory lock '%.60s' of %s at %s; `rbd lock ls %s` shows it, "
+        "`rbd lock rm` takes it away",
+        h.cookie, h.client, h.address, image_name_full(name, full));
 }
 
 /* Is the image one that we can lock, and whose metadata does not undo the lock's safety? */
@@ -59,13 +62,15 @@ static int check_header(const struct volume *v, const struct image_header *h, st
     char full[IMAGE_NAME_MAX + 1];
     image_name_full(&v->name, full);
     if (h->danger)
-        return error_set(err, -EINVAL,
-                         "the image's metadata key %s would undo the safety of its lock; `rbd image-meta remove %s %s` "
-                         "takes it away",
-                         h->danger, full, h->danger);
+        return error_set(
+            err, -EINVAL,
+            "the image's metadata key %s would undo the safety of its lock; `rbd image-meta remove %s %s` "
+            "takes it away",
+            h->danger, full, h->danger);
     if (!(h->features & IMAGE_FEATURE_EXCLUSIVE_LOCK))
         return error_set(err, -EINVAL,
-                         "the image has no exclusive-lock feature, so nothing would keep a second writer out; `rbd feature "
+                         "the image has no exclusive-lock feature, so nothing would keep a second writer "
+                         "out; `rbd feature "
                          "enable %s exclusive-lock` adds it",
                          full);
     return 0;
@@ -89,8 +94,9 @@ static int take_header(struct volumes *e, struct volume *v, const char *id, cons
     v->spec = spec;
     v->has_spec = h->spec != NULL;
     v->known = true;
-    v->facts = (struct volume_facts){ .size = h->size, .features = h->features, .created = h->created,
-                                      .sharing = spec.sharing };
+    v->facts = (struct volume_facts){
+        .size = h->size, .features = h->features, .created = h->created, .sharing = spec.sharing
+    };
     (void)snprintf(v->facts.fstype, sizeof v->facts.fstype, "%s", spec.fstype);
     (void)snprintf(v->facts.mount_options, sizeof v->facts.mount_options, "%s", spec.mount_options);
     return 0;

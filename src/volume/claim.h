@@ -4,9 +4,9 @@
 
 #include "volume/engine.h"
 
-/* The climb to RUNG_CLAIMED: finds the image, reads its header and spec, takes rbdvol.ctl and makes sure that nobody owns the
- * image. On success v->image_id, has_spec, spec, ctl and the facts are filled in. On failure nothing is held.
- * -ENOENT: no such image. -EBUSY: somebody has it, named. */
+/* The climb to RUNG_CLAIMED: finds the image, reads its header and spec, takes rbdvol.ctl and makes sure that
+ * nobody owns the image. On success v->image_id, has_spec, spec, ctl and the facts are filled in. On failure
+ * nothing is held. -ENOENT: no such image. -EBUSY: somebody has it, named. */
 int claim_take(struct volumes *e, struct volume *v, const struct place *p, struct error *err);
 
 /* Lets go of rbdvol.ctl, and of the owner record if it is still ours. */

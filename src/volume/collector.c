@@ -24,7 +24,8 @@ struct found {
 static void note(void *arg, const char *name, const char *id)
 {
     struct found *f = arg;
-    if (strncmp(name, IMAGE_TEMP_NEW, strlen(IMAGE_TEMP_NEW)) != 0 || strlen(name) > NAME_PART_MAX || id[0] == '\0')
+    if (strncmp(name, IMAGE_TEMP_NEW, strlen(IMAGE_TEMP_NEW)) != 0 || strlen(name) > NAME_PART_MAX ||
+        id[0] == '\0')
         return;
     f->names = reallocarray(f->names, f->n + 1, sizeof *f->names);
     if (!f->names)

@@ -26,7 +26,8 @@ static const char *probe_file(const struct volume *v)
 }
 
 /* Takes over the file system that somebody else made: nothing of it is changed. */
-static int adopt(struct volumes *e, struct volume *v, const struct place *p, const char *type, struct error *err)
+static int adopt(struct volumes *e, struct volume *v, const struct place *p, const char *type,
+                 struct error *err)
 {
     struct spec *s = &v->spec;
     const struct fs *fs = fs_find(type);
@@ -40,21 +41,24 @@ static int adopt(struct volumes *e, struct volume *v, const struct place *p, con
     (void)e;
     int rc = content_save_spec(v, p, err);
     if (rc == 0)
-        log_notice("adopted an image made by others pool=%s image=%s fstype=%s", v->name.pool, v->name.image, type);
+        log_notice("adopted an image made by others pool=%s image=%s fstype=%s", v->name.pool, v->name.image,
+                   type);
     return rc;
 }
 
-/* Formats an image on which nothing was found. The spec says `formatting` first, so that a later Mount knows half a file system
- * for our own. */
+/* Formats an image on which nothing was found. The spec says `formatting` first, so that a later Mount knows
+ * half a file system for our own. */
 static int format(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
     struct spec *s = &v->spec;
     if (!s->formatting) {
         if (!e->settings->create)
-            return error_set(err, -EINVAL, "the image is empty, and this host does not format images (create = no)");
+            return error_set(err, -EINVAL,
+                             "the image is empty, and this host does not format images (create = no)");
         int rc = image_check_blank(p, v->image_id, err);
         if (rc == -ENOTEMPTY)
-            return error_prefix(err, "no file system was found on the image, but it is not blank, so it is not formatted");
+            return error_prefix(
+                err, "no file system was found on the image, but it is not blank, so it is not formatted");
         if (rc < 0)
             return rc;
         rc = fs_check_size(fs_find(s->fstype), v->facts.size, err);
@@ -75,20 +79,25 @@ static int format(struct volumes *e, struct volume *v, const struct place *p, st
     v->has_spec = true;
     rc = content_save_spec(v, p, err);
     if (rc == 0)
-        log_notice("formatted a blank image pool=%s image=%s fstype=%s", v->name.pool, v->name.image, s->fstype);
+        log_notice("formatted a blank image pool=%s image=%s fstype=%s", v->name.pool, v->name.image,
+                   s->fstype);
     return rc;
 }
 
 static int refuse(const struct volume *v, const struct device_probe *found, struct error *err)
 {
     if (found->found == PROBE_AMBIGUOUS)
-        return error_set(err, -EINVAL, "the image carries the signatures of more than one kind of content; nothing was done "
-                                       "to it");
+        return error_set(
+            err, -EINVAL,
+            "the image carries the signatures of more than one kind of content; nothing was done "
+            "to it");
     if (found->found == PROBE_OTHER)
-        return error_set(err, -EINVAL, "the image holds %s, which is no file system that rbdvol mounts (%s); nothing was "
-                                       "done to it",
+        return error_set(err, -EINVAL,
+                         "the image holds %s, which is no file system that rbdvol mounts (%s); nothing was "
+                         "done to it",
                          found->type, fs_names());
-    return error_set(err, -EUCLEAN, "the volume was made with %s, but no file system is found on it; nothing was done to it",
+    return error_set(err, -EUCLEAN,
+                     "the volume was made with %s, but no file system is found on it; nothing was done to it",
                      v->spec.fstype);
 }
 
@@ -106,8 +115,8 @@ int content_prepare(struct volumes *e, struct volume *v, const struct place *p, 
         if (rc < 0)
             return rc;
     } else if (found.found == PROBE_FS && (!v->has_spec || v->spec.formatting)) {
-        /* formatting and a whole file system: the spec's last write is what is missing, or the superblock, written last, was
-         * the last thing done */
+        /* formatting and a whole file system: the spec's last write is what is missing, or the superblock,
+         * written last, was the last thing done */
         bool own = v->has_spec && strcmp(found.type, v->spec.fstype) == 0;
         if (own) {
             v->spec.formatting = false;
@@ -123,7 +132,8 @@ int content_prepare(struct volumes *e, struct volume *v, const struct place *p, 
     if (found.found != PROBE_FS)
         return refuse(v, &found, err);
     if (strcmp(found.type, v->spec.fstype) != 0)
-        return error_set(err, -EINVAL, "the volume was made with %s, but %s is on it now; nothing was done to it",
+        return error_set(err, -EINVAL,
+                         "the volume was made with %s, but %s is on it now; nothing was done to it",
                          v->spec.fstype, found.type);
     *block_size = found.block_size;
     LOCK_SCOPE(&v->lock);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What is on a mapped image: makes sure that it is a file system that may be mounted, formatting a blank image made by others. */
+/* What is on a mapped image: makes sure that it is a file system that may be mounted, formatting a blank
+ * image made by others. */
 #pragma once
 
 #include "volume/engine.h"
 
-/* Probes the mapping through v->device; fills v->spec for an image that has none. *block_size: what the device must have.
- * Refuses (-EINVAL, -EUCLEAN, -ENOTEMPTY) anything that is not exactly one file system that we mount, saying what was found;
- * formats only what libblkid finds nothing on, that holds no data object, and only where `create` is on. */
+/* Probes the mapping through v->device; fills v->spec for an image that has none. *block_size: what the
+ * device must have. Refuses (-EINVAL, -EUCLEAN, -ENOTEMPTY) anything that is not exactly one file system that
+ * we mount, saying what was found; formats only what libblkid finds nothing on, that holds no data object,
+ * and only where `create` is on. */
 int content_prepare(struct volumes *e, struct volume *v, const struct place *p, uint32_t *block_size,
                     struct error *err);
 

@@ -51,8 +51,8 @@ static int birth_fill(struct birth *b, struct imagefill *fill, struct error *err
     return rc < 0 ? rc : image_set_meta(b->place, b->id, SPEC_KEY, spec, err);
 }
 
-/* Claims the final name. rbd_rename is three writes: whatever it says, where the image is now decides. -EEXIST: another host
- * was first. */
+/* Claims the final name. rbd_rename is three writes: whatever it says, where the image is now decides.
+ * -EEXIST: another host was first. */
 static int birth_claim(struct birth *b, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
@@ -109,7 +109,8 @@ static int make(struct volumes *e, const struct place *p, const struct createopt
     struct birth b = { .engine = e, .place = p, .asked = asked, .mark.since = time(NULL), .scratch = -1 };
     moment begin = clock_now();
     if (!e->settings->create)
-        return error_set(err, -EPERM, "there is no such image, and this host does not create images (create = no)");
+        return error_set(err, -EPERM,
+                         "there is no such image, and this host does not create images (create = no)");
     identity_random_hex(random, 12);
     (void)snprintf(b.mark.temp, sizeof b.mark.temp, IMAGE_TEMP_NEW "%s", random);
     (void)snprintf(b.mark.final, sizeof b.mark.final, "%s", name->image);

@@ -9,10 +9,10 @@
 #include "base/text.h"
 #include "host/fs.h"
 
-#define MIB            (1ULL << 20)
-#define BARE_SIZE_MIN  1024 /* a bare size below it was surely meant in GiB */
-#define OBJECT_MIN     4096ULL
-#define OBJECT_MAX     (32 * MIB)
+#define MIB           (1ULL << 20)
+#define BARE_SIZE_MIN 1024 /* a bare size below it was surely meant in GiB */
+#define OBJECT_MIN    4096ULL
+#define OBJECT_MAX    (32 * MIB)
 
 struct parse {
     const struct settings *settings;
@@ -32,8 +32,8 @@ static int parse_size(struct parse *p, const char *value, struct error *err)
     if (text_parse_size(value, unit ? unit : MIB, &n) < 0)
         return bad(err, "size", value, "is not a size: write a whole number with K, M, G or T, such as 20G");
     if (!unit && value[strspn(value, "0123456789")] == '\0' && n < BARE_SIZE_MIN * MIB)
-        return error_set(err, -EINVAL, "option size: a bare '%s' could mean MiB or GiB: write %sM or %sG", value, value,
-                         value);
+        return error_set(err, -EINVAL, "option size: a bare '%s' could mean MiB or GiB: write %sM or %sG",
+                         value, value, value);
     p->to->layout.size = n;
     p->to->given |= GIVEN_SIZE;
     return 0;
@@ -44,10 +44,11 @@ static int parse_place(struct parse *p, const char *option, const char *value, c
 {
     if (!text_is_name(value))
         return bad(err, option, value,
-                   "is not a name: letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 128");
+                   "is not a name: letters, digits, '_', '.' and '-', beginning with a letter or digit, at "
+                   "most 128");
     if (in_name && strcmp(to, value) != 0)
-        return error_set(err, -EINVAL, "option %s: '%s' contradicts the volume's name, which says '%s'", option, value,
-                         to);
+        return error_set(err, -EINVAL, "option %s: '%s' contradicts the volume's name, which says '%s'",
+                         option, value, to);
     memcpy(to, value, strlen(value) + 1);
     (void)p;
     return 0;
@@ -89,8 +90,8 @@ static int parse_mount(struct parse *p, const char *value, struct error *err)
 {
     struct spec host;
     spec_default(p->settings, &host);
-    int n = snprintf(p->to->spec.mount_options, sizeof p->to->spec.mount_options, "%s%s%s", host.mount_options,
-                     host.mount_options[0] && value[0] ? "+" : "", value);
+    int n = snprintf(p->to->spec.mount_options, sizeof p->to->spec.mount_options, "%s%s%s",
+                     host.mount_options, host.mount_options[0] && value[0] ? "+" : "", value);
     if (n > SPEC_OPTIONS_MAX)
         return bad(err, "mount-options", value, "is too long");
     p->to->given |= GIVEN_MOUNT;
@@ -237,8 +238,8 @@ static int check_together(const struct settings *settings, struct createopts *o,
     }
     if (settings->max_size && o->layout.size > settings->max_size) {
         char asked[32], max[32];
-        return error_set(err, -EINVAL, "size: %s is more than max-size %s of this host", text_size(o->layout.size, asked),
-                         text_size(settings->max_size, max));
+        return error_set(err, -EINVAL, "size: %s is more than max-size %s of this host",
+                         text_size(o->layout.size, asked), text_size(settings->max_size, max));
     }
     int rc = fs_check_mkfs_options(fs, o->spec.mkfs_options, err);
     if (rc < 0 && !(o->given & GIVEN_MKFS)) { /* the host's are for the host's own file system */
@@ -278,9 +279,10 @@ int createopts_parse(const struct settings *settings, const struct volume_name *
 
 static int contradiction(struct error *err, const char *what, const char *asked, const char *have)
 {
-    return error_set(err, -EEXIST,
-                     "it exists already with %s %s, and %s was asked for; use it without this option, or remove it first",
-                     what, have, asked);
+    return error_set(
+        err, -EEXIST,
+        "it exists already with %s %s, and %s was asked for; use it without this option, or remove it first",
+        what, have, asked);
 }
 
 static int match_number(const struct createopts *asked, unsigned flag, const char *what, const char *format,
@@ -318,8 +320,8 @@ static int match_spec(const struct createopts *asked, const struct spec *spec, s
     return rc;
 }
 
-int createopts_match(const struct createopts *asked, const struct image_header *image, const struct spec *spec,
-                     struct error *err)
+int createopts_match(const struct createopts *asked, const struct image_header *image,
+                     const struct spec *spec, struct error *err)
 {
     char a[128], b[128];
     const uint64_t known = IMAGE_FEATURES_DEFAULT;

@@ -31,13 +31,13 @@ struct createopts {
     char data_pool[NAME_PART_MAX + 1];
 };
 
-/* opts may be NULL, null or {}: no options. -EINVAL names the option and the rule; options of a later version are refused with
- * "not yet". On success spec is to be freed with spec_done. */
+/* opts may be NULL, null or {}: no options. -EINVAL names the option and the rule; options of a later version
+ * are refused with "not yet". On success spec is to be freed with spec_done. */
 int createopts_parse(const struct settings *settings, const struct volume_name *name, const json_t *opts,
                      struct createopts *ret, struct error *err);
 
-/* Would these options make what is there already? An image of at least the size asked for, and the same in all that was given.
- * spec may be NULL: the image is not one of ours, so only its size and layout can be compared. -EEXIST: names the
- * contradiction and the way out. */
-int createopts_match(const struct createopts *asked, const struct image_header *image, const struct spec *spec,
-                     struct error *err);
+/* Would these options make what is there already? An image of at least the size asked for, and the same in
+ * all that was given. spec may be NULL: the image is not one of ours, so only its size and layout can be
+ * compared. -EEXIST: names the contradiction and the way out. */
+int createopts_match(const struct createopts *asked, const struct image_header *image,
+                     const struct spec *spec, struct error *err);

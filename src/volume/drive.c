@@ -44,8 +44,8 @@ struct run {
     struct volume *volume;
 };
 
-/* One step in the direction that the holders want. false: there is nothing (more) to do now. The lock is held at entry and
- * at exit, not between. */
+/* One step in the direction that the holders want. false: there is nothing (more) to do now. The lock is held
+ * at entry and at exit, not between. */
 static bool step(struct volumes *e, struct volume *v)
 {
     struct error err = { 0 };
@@ -61,8 +61,8 @@ static bool step(struct volumes *e, struct volume *v)
     pthread_mutex_lock(&v->lock);
     if (rc == 0)
         return true;
-    /* A climb's failure is its callers' answer, and logged there; a descent's may have nobody to tell it to, and comes back with
-     * each retry: said once. */
+    /* A climb's failure is its callers' answer, and logged there; a descent's may have nobody to tell it to,
+     * and comes back with each retry: said once. */
     if (!up && strcmp(v->trouble.msg, err.msg) != 0)
         log_warning("%s; the lock is kept, and it is tried again", err.msg);
     if (up) {

@@ -4,8 +4,8 @@
 
 #include "volume/engine.h"
 
-/* The holders or the rung have changed: starts a thread that drives the volume, unless one does, or the gate is taken (then
- * whoever leaves it calls this). Called without the volume's lock. */
+/* The holders or the rung have changed: starts a thread that drives the volume, unless one does, or the gate
+ * is taken (then whoever leaves it calls this). Called without the volume's lock. */
 void drive_kick(struct volumes *e, struct volume *v);
 
 /* Leaves the gate, and looks whether the volume is where it should be. */

@@ -35,7 +35,8 @@ struct volumes {
 moment engine_ceph_deadline(const struct volumes *e);
 
 /* A volume's mountpoint: mount-root/POOL[+NAMESPACE]/IMAGE. Returns buf. */
-const char *engine_mountpoint(const struct volumes *e, const struct image_name *name, char buf[static PATH_MAX]);
+const char *engine_mountpoint(const struct volumes *e, const struct image_name *name,
+                              char buf[static PATH_MAX]);
 
 /* Borrows the place that the image is in. */
 int engine_place(struct volumes *e, const struct image_name *name, struct place *ret, struct error *err);

@@ -43,15 +43,18 @@ int holders_admit(const struct holders *h, const char *id, bool shared, struct e
     const struct holder *first = &h->all[0];
     clock_rfc3339(first->since, since, sizeof since);
     if (first->id[0] == '\0')
-        return error_set(err, -EBUSY,
-                         "in use on this host since %s by a caller without a mount ID (dvdcli or Mesos); it ends with "
-                         "that caller's unmount, or make the volume with -o sharing=host",
-                         since);
-    return error_set(err, -EBUSY,
-                     "in use on this host since %s by mount ID %.12s; one container at a time may have it. If both are one "
-                     "Compose service, set `volume: {nocopy: true}`; if they are to share it, make the volume with "
-                     "-o sharing=host",
-                     since, first->id);
+        return error_set(
+            err, -EBUSY,
+            "in use on this host since %s by a caller without a mount ID (dvdcli or Mesos); it ends with "
+            "that caller's unmount, or make the volume with -o sharing=host",
+            since);
+    return error_set(
+        err, -EBUSY,
+        "in use on this host since %s by mount ID %.12s; one container at a time may have it. If both are "
+        "one "
+        "Compose service, set `volume: {nocopy: true}`; if they are to share it, make the volume with "
+        "-o sharing=host",
+        since, first->id);
 }
 
 void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_start, bool peer_gone)
@@ -66,7 +69,8 @@ void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_st
         *was = (struct holder){ .since = time(NULL) };
         (void)snprintf(was->id, sizeof was->id, "%s", id);
     } else if (peer_gone) {
-        was->count = was->pending; /* what a caller that is gone held; others may be waiting under the same ID */
+        was->count =
+            was->pending; /* what a caller that is gone held; others may be waiting under the same ID */
     }
     was->peer = peer;
     was->peer_start = peer_start;
@@ -133,7 +137,8 @@ json_t *holders_json(const struct holders *h, bool for_state)
         const struct holder *one = &h->all[i];
         char since[32];
         clock_rfc3339(one->since, since, sizeof since);
-        json_t *j = json_pack("{s:s, s:I, s:s}", "ID", one->id, "Count", (json_int_t)one->count, "Since", since);
+        json_t *j =
+            json_pack("{s:s, s:I, s:s}", "ID", one->id, "Count", (json_int_t)one->count, "Since", since);
         if (for_state) {
             json_object_set_new(j, "SinceUnix", json_integer((json_int_t)one->since));
             json_object_set_new(j, "Pending", json_integer(one->pending));
@@ -155,8 +160,8 @@ void holders_load(struct holders *h, const json_t *list)
         const char *id = json_string_value(json_object_get(j, "ID"));
         json_int_t count = json_integer_value(json_object_get(j, "Count"));
         json_int_t pending = json_integer_value(json_object_get(j, "Pending"));
-        if (!id || holders_check_id(id, &ignored) < 0 || holders_find(h, id) || count > COUNT_MAX || pending < 0 ||
-            count <= pending)
+        if (!id || holders_check_id(id, &ignored) < 0 || holders_find(h, id) || count > COUNT_MAX ||
+            pending < 0 || count <= pending)
             continue;
         holders_add(h, id, (pid_t)json_integer_value(json_object_get(j, "Peer")),
                     (uint64_t)json_integer_value(json_object_get(j, "PeerStart")), false);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Who uses a volume on this host: a count per mount ID, and one flag for callers that send no ID. Not thread-safe: the volume's
- * short lock guards it. */
+/* Who uses a volume on this host: a count per mount ID, and one flag for callers that send no ID. Not
+ * thread-safe: the volume's short lock guards it. */
 #pragma once
 
 #include <jansson.h>
@@ -15,10 +15,10 @@
 
 struct holder {
     char id[HOLDER_ID_MAX + 1]; /* "": the flag of callers without an ID (dvdcli: N mounts, one unmount) */
-    unsigned count;             /* Docker mounts and unmounts with a running container's own ID for docker cp */
-    unsigned pending;           /* so many of the count have not been answered yet: they go if the mount fails */
+    unsigned count;   /* Docker mounts and unmounts with a running container's own ID for docker cp */
+    unsigned pending; /* so many of the count have not been answered yet: they go if the mount fails */
     time_t since;
-    pid_t peer;                 /* the caller's process; 0: unknown, which is never "gone" */
+    pid_t peer; /* the caller's process; 0: unknown, which is never "gone" */
     uint64_t peer_start;
 };
 
@@ -35,12 +35,13 @@ int holders_check_id(const char *id, struct error *err);
 /* NULL: none. */
 struct holder *holders_find(const struct holders *h, const char *id);
 
-/* May a caller with this ID hold the volume beside those who do? shared: sharing=host. -EBUSY names the one that is there,
- * since when, and both ways out. */
+/* May a caller with this ID hold the volume beside those who do? shared: sharing=host. -EBUSY names the one
+ * that is there, since when, and both ways out. */
 int holders_admit(const struct holders *h, const char *id, bool shared, struct error *err);
 
-/* One more of this ID, not answered yet. For an ID whose recorded caller is gone the count starts anew (Docker was killed
- * and mounts again under the same ID, facts of moby 20.10). The ID-less holder never counts. */
+/* One more of this ID, not answered yet. For an ID whose recorded caller is gone the count starts anew
+ * (Docker was killed and mounts again under the same ID, facts of moby 20.10). The ID-less holder never
+ * counts. */
 void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_start, bool peer_gone);
 
 /* The answer is being sent: one pending count of this ID becomes a plain one. */
@@ -58,5 +59,6 @@ bool holders_release(struct holders *h, const char *id);
 /* As [{"ID","Count","Since"}], for people and for the state file (which adds Pending, Peer and PeerStart). */
 json_t *holders_json(const struct holders *h, bool for_state);
 
-/* Reads what the state file holds; unanswered counts are dropped (their caller was cut off with the daemon). */
+/* Reads what the state file holds; unanswered counts are dropped (their caller was cut off with the daemon).
+ */
 void holders_load(struct holders *h, const json_t *list);

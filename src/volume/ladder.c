@@ -13,9 +13,10 @@
 #include "volume/lookup.h"
 #include "volume/statefile.h"
 
-#define MAP_MS    25000           /* within the 30 s that rbdvol.ctl lasts */
+#define MAP_MS    25000 /* within the 30 s that rbdvol.ctl lasts */
 #define ATTACH_MS 30000
-#define LONG_MS   (24 * 3600000L) /* fsck, log replay, an unmount with gigabytes dirty: not killed at anybody's budget */
+#define LONG_MS                                                                                              \
+    (24 * 3600000L) /* fsck, log replay, an unmount with gigabytes dirty: not killed at anybody's budget */
 #define CLOSED_MS 5000
 #define UNMAP_MS  60000
 
@@ -41,13 +42,15 @@ static int up_claim(struct volumes *e, struct volume *v, struct error *err)
     return rc;
 }
 
-/* The name must still mean this image: another host may have trashed or renamed it between our look and our lock. */
+/* The name must still mean this image: another host may have trashed or renamed it between our look and our
+ * lock. */
 static int check_name(const struct volume *v, const struct place *p, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
     int rc = lookup_image(p, v->name.image, id, err);
     if (rc == -ENOENT || (rc == 0 && strcmp(id, v->image_id) != 0))
-        return error_set(err, -ENOENT, "the image was renamed, trashed or replaced by another client just now");
+        return error_set(err, -ENOENT,
+                         "the image was renamed, trashed or replaced by another client just now");
     return rc;
 }
 
@@ -184,12 +187,14 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
     const struct mapper *mapper = v->mapping.mapper;
     int rc = mapper->wait_closed(&v->mapping, clock_in_ms(CLOSED_MS), err);
     if (rc == -EBUSY && procs_mounted_elsewhere(v->node.major, v->node.minor, NULL, who, sizeof who) == 1)
-        return error_set(err, rc, "still mounted in the mount namespace of %s; the lock is kept until that ends", who);
+        return error_set(err, rc,
+                         "still mounted in the mount namespace of %s; the lock is kept until that ends", who);
     if (rc < 0)
         return rc;
     rc = mapper->unmap(&v->mapping, clock_in_ms(UNMAP_MS), err);
     if (rc == -EIO) /* it has ended, and its lock is where it was: fencing is the next taker's */
-        log_error("unmapped without releasing the lock pool=%s image=%s: %s", v->name.pool, v->name.image, err->msg);
+        log_error("unmapped without releasing the lock pool=%s image=%s: %s", v->name.pool, v->name.image,
+                  err->msg);
     else if (rc < 0)
         return rc;
     {
@@ -233,7 +238,8 @@ int ladder_up(struct volumes *e, struct volume *v, struct error *err)
     enum rung to = v->rung + 1;
     int rc = ladder[to].up(e, v, err);
     char full[IMAGE_NAME_MAX + 1];
-    return rc < 0 ? error_prefix(err, "cannot %s '%s'", ladder[to].up_name, image_name_full(&v->name, full)) : 0;
+    return rc < 0 ? error_prefix(err, "cannot %s '%s'", ladder[to].up_name, image_name_full(&v->name, full))
+                  : 0;
 }
 
 int ladder_down(struct volumes *e, struct volume *v, struct error *err)
@@ -241,5 +247,7 @@ int ladder_down(struct volumes *e, struct volume *v, struct error *err)
     enum rung from = v->rung;
     int rc = ladder[from].down(e, v, err);
     char full[IMAGE_NAME_MAX + 1];
-    return rc < 0 ? error_prefix(err, "cannot %s '%s'", ladder[from].down_name, image_name_full(&v->name, full)) : 0;
+    return rc < 0
+               ? error_prefix(err, "cannot %s '%s'", ladder[from].down_name, image_name_full(&v->name, full))
+               : 0;
 }

@@ -4,8 +4,8 @@
 
 #include "volume/engine.h"
 
-/* Takes one step; the caller has the gate. On failure the volume stays on its rung, or has got to the next one with something
- * missing there: descending undoes it either way. */
+/* Takes one step; the caller has the gate. On failure the volume stays on its rung, or has got to the next
+ * one with something missing there: descending undoes it either way. */
 int ladder_up(struct volumes *e, struct volume *v, struct error *err);
 
 /* -EBUSY: somebody still uses it (named); the lock is kept, and the step can be tried again. */

@@ -64,7 +64,8 @@ int lookup_name(struct volumes *e, const struct volume_name *name, struct image_
     }
     in_pool(e, 0, &name->image, ret);
     if (n == 0)
-        return error_set(err, -ENOENT, "no such volume: no pool of this host has an image '%s'", name->image.image);
+        return error_set(err, -ENOENT, "no such volume: no pool of this host has an image '%s'",
+                         name->image.image);
     *ret = found;
     if (n == 1)
         return 0;
@@ -73,14 +74,16 @@ int lookup_name(struct volumes *e, const struct volume_name *name, struct image_
                      image_name_full(&found, a), image_name_full(&other, b));
 }
 
-/* The name opens but is not listed, or the other way round: was it a Create of ours that was cut off in its rename? */
-static int finish_rename(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
+/* The name opens but is not listed, or the other way round: was it a Create of ours that was cut off in its
+ * rename? */
+static int finish_rename(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
+                         struct error *err)
 {
     auto_header struct image_header h = { 0 };
     struct making m;
     struct error was = *err, ignored;
-    if (image_id_object(p, name, id, &ignored) < 0 || image_read_header(p, id, &h, &ignored) < 0 || !h.making ||
-        making_decode(h.making, &m) < 0 || strcmp(m.final, name) != 0) {
+    if (image_id_object(p, name, id, &ignored) < 0 || image_read_header(p, id, &h, &ignored) < 0 ||
+        !h.making || making_decode(h.making, &m) < 0 || strcmp(m.final, name) != 0) {
         *err = was;
         return was.code;
     }
@@ -97,7 +100,8 @@ int lookup_image(const struct place *p, const char *name, char id[static IMAGE_I
     return rc == -EUCLEAN ? finish_rename(p, name, id, err) : rc;
 }
 
-int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret, struct error *err)
+int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret,
+                  struct error *err)
 {
     auto_header struct image_header h = { 0 };
     struct making m;
@@ -105,7 +109,8 @@ int lookup_header(const struct place *p, const char *name, const char *id, struc
     if (rc < 0)
         return rc;
     if (h.making && making_decode(h.making, &m) == 0 && strcmp(m.final, name) == 0) {
-        /* Its rename may lack the last of three writes: `rbd rm` of the temporary name would delete the volume. */
+        /* Its rename may lack the last of three writes: `rbd rm` of the temporary name would delete the
+         * volume. */
         rc = image_finish_rename(p, m.temp, name, id, err);
         if (rc == 0)
             rc = image_set_meta(p, id, MAKING_KEY, NULL, err);

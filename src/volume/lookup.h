@@ -5,17 +5,20 @@
 #include "volume/engine.h"
 #include "volume/name.h"
 
-/* Fills in the pool of a name that was given without one. A volume that is held or mounted here keeps the meaning that it has;
- * otherwise the configured pools are searched: 0 found in one; -ENOENT in none (*ret then names the first pool, where Create
- * would make it); -EEXIST in several: names both spellings, *ret is the first. With a single configured pool nothing is
- * asked. Others: could not ask. */
+/* Fills in the pool of a name that was given without one. A volume that is held or mounted here keeps the
+ * meaning that it has; otherwise the configured pools are searched: 0 found in one; -ENOENT in none (*ret
+ * then names the first pool, where Create would make it); -EEXIST in several: names both spellings, *ret is
+ * the first. With a single configured pool nothing is asked. Others: could not ask. */
 int lookup_name(struct volumes *e, const struct volume_name *name, struct image_name *ret, struct error *err);
 
-/* The same from memory alone: 1 it is held, mounted or worked on here, 0 it is not (*ret is the first pool's). */
+/* The same from memory alone: 1 it is held, mounted or worked on here, 0 it is not (*ret is the first
+ * pool's). */
 int lookup_local(struct volumes *e, const struct volume_name *name, struct image_name *ret);
 
 /* image_find; an interrupted rename of rbdvol's own Create is finished first. */
-int lookup_image(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err);
+int lookup_image(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
+                 struct error *err);
 
 /* After lookup: the header, and what is left of an interrupted Create on it cleared away. */
-int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret, struct error *err);
+int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret,
+                  struct error *err);

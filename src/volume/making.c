@@ -10,8 +10,8 @@
 
 char *making_encode(const struct making *m, const char *host, const char *boot_id)
 {
-    json_auto_t *j = json_pack("{s:i, s:s, s:s, s:I, s:s, s:s}", "version", 1, "final", m->final, "temp", m->temp,
-                               "since", (json_int_t)m->since, "host", host, "boot_id", boot_id);
+    json_auto_t *j = json_pack("{s:i, s:s, s:s, s:I, s:s, s:s}", "version", 1, "final", m->final, "temp",
+                               m->temp, "since", (json_int_t)m->since, "host", host, "boot_id", boot_id);
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     if (!text)
         abort();

@@ -20,7 +20,8 @@ struct grant {
     char id[HOLDER_ID_MAX + 1];
 };
 
-/* Waits for a change, a moment at most, and for nothing when the deadline is over: then false. With the lock held. */
+/* Waits for a change, a moment at most, and for nothing when the deadline is over: then false. With the lock
+ * held. */
 static bool wait_a_moment(struct volume *v, moment deadline)
 {
     moment slice = clock_in_ms(LOOK_MS);
@@ -37,8 +38,8 @@ static int out_of_time(const struct volume *v, struct error *err)
     return error_set(err, -EBUSY, "rbdvol is %s; try again", volume_doing(v, doing, sizeof doing));
 }
 
-/* May this ID hold it, too? Whether it may be shared is known once the image has been looked at: with a holder before us who
- * is still being served, that is waited for. With the lock held. */
+/* May this ID hold it, too? Whether it may be shared is known once the image has been looked at: with a
+ * holder before us who is still being served, that is waited for. With the lock held. */
 static int admit(struct volume *v, const char *id, moment deadline, struct error *err)
 {
     while (v->holders.n > 0 && !holders_find(&v->holders, id) && v->rung < RUNG_CLAIMED && v->busy)
@@ -63,7 +64,8 @@ static bool caller_left(const struct caller *c)
     return c->left && c->left(c->arg);
 }
 
-/* After a climb that failed: until what it had begun has been undone, so that "failed" means that nothing is left. */
+/* After a climb that failed: until what it had begun has been undone, so that "failed" means that nothing is
+ * left. */
 static void wait_for_descent(struct volume *v, moment deadline)
 {
     while (v->busy && v->rung < RUNG_MOUNTED && wait_a_moment(v, deadline))
@@ -71,8 +73,8 @@ static void wait_for_descent(struct volume *v, moment deadline)
 }
 
 /* With the lock held, the holder added. 0: mounted. */
-static int wait_until_mounted(struct volume *v, unsigned failures, const struct caller *caller, moment deadline,
-                              struct error *err)
+static int wait_until_mounted(struct volume *v, unsigned failures, const struct caller *caller,
+                              moment deadline, struct error *err)
 {
     for (;;) {
         if (v->failures != failures) {
@@ -109,7 +111,8 @@ static int mount_known(struct volumes *e, struct volume *v, const char *id, cons
         if (rc == 0 && caller_left(caller))
             rc = error_set(err, -ECANCELED, "the caller left before it could be answered");
         if (rc == 0)
-            holders_confirm(&v->holders, id); /* before the answer: a container that runs must be remembered */
+            holders_confirm(&v->holders,
+                            id); /* before the answer: a container that runs must be remembered */
         else if (v->failures == failures)
             holders_retract(&v->holders, id);
         statefile_save(e, v);
@@ -119,8 +122,8 @@ static int mount_known(struct volumes *e, struct volume *v, const char *id, cons
     return rc;
 }
 
-int mount_volume(struct volumes *e, const char *text, const char *id, const struct caller *caller, moment deadline,
-                 char mountpoint[static PATH_MAX], struct grant **grant, struct error *err)
+int mount_volume(struct volumes *e, const char *text, const char *id, const struct caller *caller,
+                 moment deadline, char mountpoint[static PATH_MAX], struct grant **grant, struct error *err)
 {
     struct volume_name name;
     struct image_name image;
@@ -161,8 +164,8 @@ void mount_sent(struct volumes *e, struct grant *g, bool delivered)
             holders_release(&v->holders, g->id);
             statefile_save(e, v);
         }
-        log_notice("rolled back a mount whose answer could not be delivered pool=%s image=%s id=%.12s", v->name.pool,
-                   v->name.image, g->id);
+        log_notice("rolled back a mount whose answer could not be delivered pool=%s image=%s id=%.12s",
+                   v->name.pool, v->name.image, g->id);
         drive_kick(e, v);
     }
     registry_release(&e->registry, v);

@@ -7,8 +7,8 @@
 
 #include "base/text.h"
 
-#define OURS    "rbdvol."
-#define MIB     (1ULL << 20)
+#define OURS     "rbdvol."
+#define MIB      (1ULL << 20)
 #define TEXT_MAX (3 * (NAME_PART_MAX + 1) + 32)
 
 bool name_is_listable(const char *image)
@@ -23,8 +23,8 @@ bool name_is_anonymous(const char *image)
 
 static int refuse(struct error *err, const char *text, const char *why)
 {
-    return error_set(err, -EINVAL, "volume name '%.100s%s' %s; names are [POOL/[NAMESPACE/]]IMAGE[@SIZE]", text,
-                     strlen(text) > 100 ? "..." : "", why);
+    return error_set(err, -EINVAL, "volume name '%.100s%s' %s; names are [POOL/[NAMESPACE/]]IMAGE[@SIZE]",
+                     text, strlen(text) > 100 ? "..." : "", why);
 }
 
 /* Copies a part and checks it. */
@@ -37,7 +37,8 @@ static const char *part_rule(const char *from, size_t n, char to[static NAME_PAR
     memcpy(to, from, n);
     to[n] = '\0';
     if (!text_is_name(to))
-        return "breaks a rule: each part begins with a letter or digit and goes on with letters, digits, '_', '.' and '-'";
+        return "breaks a rule: each part begins with a letter or digit and goes on with letters, digits, "
+               "'_', '.' and '-'";
     return NULL;
 }
 

@@ -25,19 +25,21 @@ struct view {
 static json_t *view_json(struct view *w, const char *asked)
 {
     char features[128], created[32];
-    json_t *status = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "pool", w->name->pool,
-                               "namespace", w->name->ns, "image", w->name->image, "size", (json_int_t)w->facts.size,
-                               "fstype", w->facts.fstype, "mapper", w->facts.mapper, "device", w->facts.device, "state",
-                               w->state, "owner", w->owner, "features",
-                               image_feature_names(w->facts.features, features, sizeof features), "options",
-                               w->facts.mount_options);
+    json_t *status = json_pack(
+        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "pool", w->name->pool, "namespace",
+        w->name->ns, "image", w->name->image, "size", (json_int_t)w->facts.size, "fstype", w->facts.fstype,
+        "mapper", w->facts.mapper, "device", w->facts.device, "state", w->state, "owner", w->owner,
+        "features", image_feature_names(w->facts.features, features, sizeof features), "options",
+        w->facts.mount_options);
     json_object_set_new(status, "holders", w->holders ? w->holders : json_array());
     if (w->trouble[0])
         json_object_set_new(status, "trouble", json_string(w->trouble));
     if (w->ambiguous)
         json_object_set_new(status, "ambiguous", json_true());
-    json_t *volume = json_pack("{s:s, s:s, s:o}", "Name", asked, "Mountpoint", w->mountpoint, "Status", status);
-    if (w->facts.created) { /* absent is fine; anything but RFC 3339 would make Docker refuse the whole answer */
+    json_t *volume =
+        json_pack("{s:s, s:s, s:o}", "Name", asked, "Mountpoint", w->mountpoint, "Status", status);
+    if (w->facts
+            .created) { /* absent is fine; anything but RFC 3339 would make Docker refuse the whole answer */
         clock_rfc3339(w->facts.created, created, sizeof created);
         json_object_set_new(volume, "CreatedAt", json_string(created));
     }
@@ -160,8 +162,8 @@ struct listing {
     struct volumes *engine;
     struct image_name place; /* pool and namespace */
     unsigned pool, hidden;
-    json_t *names;           /* image name → number of pools that have it */
-    json_t *found;           /* [pool number, image name], in order */
+    json_t *names; /* image name → number of pools that have it */
+    json_t *found; /* [pool number, image name], in order */
 };
 
 static void list_one(void *arg, const char *image, const char *id)
@@ -171,7 +173,8 @@ static void list_one(void *arg, const char *image, const char *id)
         l->hidden += strncmp(image, IMAGE_TEMP, strlen(IMAGE_TEMP)) != 0;
         return;
     }
-    json_object_set_new(l->names, image, json_integer(json_integer_value(json_object_get(l->names, image)) + 1));
+    json_object_set_new(l->names, image,
+                        json_integer(json_integer_value(json_object_get(l->names, image)) + 1));
     json_array_append_new(l->found, json_pack("[i, s]", (int)l->pool, image));
 }
 
@@ -205,8 +208,9 @@ static void add_volume(struct volumes *e, json_t *out, const struct image_name *
         pthread_mutex_unlock(&v->lock);
         registry_release(&e->registry, v);
     }
-    json_array_append_new(out, json_pack("{s:s, s:s}", "Name", plain ? image->image : image_name_full(image, full),
-                                         "Mountpoint", mountpoint));
+    json_array_append_new(out,
+                          json_pack("{s:s, s:s}", "Name", plain ? image->image : image_name_full(image, full),
+                                    "Mountpoint", mountpoint));
 }
 
 /* What is mounted here, for want of the cluster. */
@@ -219,7 +223,8 @@ static size_t list_local(struct volumes *e, json_t *out)
         bool here = all[i]->rung == RUNG_MOUNTED || all[i]->holders.n > 0;
         pthread_mutex_unlock(&all[i]->lock);
         if (here) {
-            add_volume(e, out, &all[i]->name, strcmp(all[i]->name.pool, e->settings->pools[0]) == 0 && !all[i]->name.ns[0]);
+            add_volume(e, out, &all[i]->name,
+                       strcmp(all[i]->name.pool, e->settings->pools[0]) == 0 && !all[i]->name.ns[0]);
             listed++;
         }
         registry_release(&e->registry, all[i]);
@@ -248,7 +253,8 @@ int query_list(struct volumes *e, json_t **ret, struct error *err)
         const char *name = json_string_value(json_array_get(one, 1));
         (void)snprintf(image.pool, sizeof image.pool, "%s", e->settings->pools[pool]);
         (void)snprintf(image.image, sizeof image.image, "%s", name);
-        add_volume(e, out, &image, pool == 0 && !image.ns[0] && json_integer_value(json_object_get(names, name)) == 1);
+        add_volume(e, out, &image,
+                   pool == 0 && !image.ns[0] && json_integer_value(json_object_get(names, name)) == 1);
     }
     *ret = json_incref(out);
     return 0;
@@ -263,7 +269,8 @@ static json_t *cluster_json(struct volumes *e)
     char since[32];
     cluster_status(e->cluster, &s);
     clock_rfc3339(s.since, since, sizeof since);
-    return json_pack("{s:s, s:s, s:s, s:s}", "State", states[s.state], "Fsid", s.fsid, "Since", since, "Why", s.why);
+    return json_pack("{s:s, s:s, s:s, s:s}", "State", states[s.state], "Fsid", s.fsid, "Since", since, "Why",
+                     s.why);
 }
 
 static json_t *volume_json(struct volumes *e, struct volume *v)
@@ -275,8 +282,8 @@ static json_t *volume_json(struct volumes *e, struct volume *v)
     if (v->rung == RUNG_MOUNTED)
         engine_mountpoint(e, &v->name, mountpoint);
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "Name", image_name_full(&v->name, full), "State",
-                          volume_state(v), "Mapper", v->facts.mapper, "Device", v->facts.device, "Mountpoint", mountpoint,
-                          "Holders", holders_json(&v->holders, false));
+                          volume_state(v), "Mapper", v->facts.mapper, "Device", v->facts.device, "Mountpoint",
+                          mountpoint, "Holders", holders_json(&v->holders, false));
     if (v->busy) {
         char since[32];
         clock_rfc3339(time(NULL) - (time_t)(clock_since_ms(v->busy_since) / 1000), since, sizeof since);
@@ -309,6 +316,7 @@ json_t *query_status(struct volumes *e)
                 json_object_set_new(hidden, e->hidden[i].pool, json_integer(e->hidden[i].n));
     }
     return json_pack("{s:s, s:s, s:o, s:{s:s, s:s}, s:o, s:o, s:o}", "Version", RBDVOL_VERSION, "Instance",
-                     e->settings->name, "Cluster", cluster_json(e), "Mapper", "Name", e->mapper ? e->mapper->name : "",
-                     "Why", e->mapper_why, "Pools", pools, "Hidden", hidden, "Volumes", list);
+                     e->settings->name, "Cluster", cluster_json(e), "Mapper", "Name",
+                     e->mapper ? e->mapper->name : "", "Why", e->mapper_why, "Pools", pools, "Hidden", hidden,
+                     "Volumes", list);
 }

@@ -4,13 +4,14 @@
 
 #include "volume/engine.h"
 
-/* Docker's Volume object: {"Name" as asked, "Mountpoint", "CreatedAt", "Status"}. A volume mounted here is answered from memory,
- * others by two or three small reads. -ENOENT: the cluster says that there is none. -EINVAL: no volume can have this name.
- * Anything else: could not ask, which Docker must not take for an answer. */
+/* Docker's Volume object: {"Name" as asked, "Mountpoint", "CreatedAt", "Status"}. A volume mounted here is
+ * answered from memory, others by two or three small reads. -ENOENT: the cluster says that there is none.
+ * -EINVAL: no volume can have this name. Anything else: could not ask, which Docker must not take for an
+ * answer. */
 int query_get(struct volumes *e, const char *name, json_t **ret, struct error *err);
 
-/* Docker's Volumes array: the images of all configured pools whose names are volume names. While the cluster cannot be asked, the
- * volumes that are mounted here; the error when there are none. */
+/* Docker's Volumes array: the images of all configured pools whose names are volume names. While the cluster
+ * cannot be asked, the volumes that are mounted here; the error when there are none. */
 int query_list(struct volumes *e, json_t **ret, struct error *err);
 
 /* The mountpoint, "" when it is not mounted here; from memory alone. */

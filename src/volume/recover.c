@@ -75,8 +75,8 @@ static bool take_mapping(void *arg, const struct mapping *m)
         }
     }
     if (!taken)
-        log_warning("a second mapper of one image is left alone pool=%s image=%s pid=%d", m->name.pool, m->name.image,
-                    (int)m->pid);
+        log_warning("a second mapper of one image is left alone pool=%s image=%s pid=%d", m->name.pool,
+                    m->name.image, (int)m->pid);
     registry_release(&e->registry, v); /* the gate is closed: it stays in the registry */
     return taken;
 }

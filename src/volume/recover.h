@@ -4,10 +4,10 @@
 
 #include "volume/engine.h"
 
-/* Reads the state files and mountinfo, nothing that can hang: holders, mountpoints and facts are there for Get at once. The volumes
- * stay behind their gates ("recovering") until recover_mappings. */
+/* Reads the state files and mountinfo, nothing that can hang: holders, mountpoints and facts are there for
+ * Get at once. The volumes stay behind their gates ("recovering") until recover_mappings. */
 int recover_state(struct volumes *e, struct error *err);
 
-/* Connects to the mappers that are alive, sets each volume's rung by what is really there, opens the gates and drives what is half
- * done to its end. */
+/* Connects to the mappers that are alive, sets each volume's rung by what is really there, opens the gates
+ * and drives what is half done to its end. */
 void recover_mappings(struct volumes *e);

@@ -26,11 +26,12 @@ static int check_unused_here(struct volume *v, struct error *err)
 {
     LOCK_SCOPE(&v->lock);
     if (v->holders.n > 0)
-        return error_set(err, -EBUSY, "in use on this host by %s%.12s", v->holders.all[0].id[0] ? "mount ID " : "a caller ",
+        return error_set(err, -EBUSY, "in use on this host by %s%.12s",
+                         v->holders.all[0].id[0] ? "mount ID " : "a caller ",
                          v->holders.all[0].id[0] ? v->holders.all[0].id : "without ID");
     if (v->rung > RUNG_DETACHED)
-        return error_set(err, -EBUSY, "still %s on this host%s%s", volume_state(v), v->trouble.code ? ": " : "",
-                         v->trouble.code ? v->trouble.msg : "");
+        return error_set(err, -EBUSY, "still %s on this host%s%s", volume_state(v),
+                         v->trouble.code ? ": " : "", v->trouble.code ? v->trouble.msg : "");
     return 0;
 }
 
@@ -48,7 +49,8 @@ static int check_unused(struct work *w, const struct place *p, const char *id, s
     if (rc < 0 || !w->delete)
         return rc;
     rc = image_has_snapshots(p, id, err);
-    return rc == 1 ? error_set(err, -EBUSY, "it has snapshots: `rbd snap ls %s` shows them", image_name_full(name, full))
+    return rc == 1 ? error_set(err, -EBUSY, "it has snapshots: `rbd snap ls %s` shows them",
+                               image_name_full(name, full))
                    : rc;
 }
 
@@ -58,10 +60,11 @@ static int check_ours(const struct image_name *name, const struct image_header *
     char full[IMAGE_NAME_MAX + 1];
     if (h->spec)
         return 0;
-    return error_set(err, -EPERM,
-                     "the image was neither made nor ever mounted by rbdvol, so it is not removed; `rbd trash mv %s` does "
-                     "it by hand",
-                     image_name_full(name, full));
+    return error_set(
+        err, -EPERM,
+        "the image was neither made nor ever mounted by rbdvol, so it is not removed; `rbd trash mv %s` does "
+        "it by hand",
+        image_name_full(name, full));
 }
 
 static uint64_t keep_seconds(const struct work *w)
@@ -69,10 +72,12 @@ static uint64_t keep_seconds(const struct work *w)
     const struct settings *s = w->engine->settings;
     if (w->delete)
         return 0;
-    return (uint64_t)(name_is_anonymous(w->volume->name.image) ? s->trash_keep_anon_ms : s->trash_keep_ms) / 1000;
+    return (uint64_t)(name_is_anonymous(w->volume->name.image) ? s->trash_keep_anon_ms : s->trash_keep_ms) /
+           1000;
 }
 
-static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl, struct error *err)
+static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
+                          struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
     const struct image_name *name = &w->volume->name;
@@ -150,7 +155,8 @@ int remove_volume(struct volumes *e, const char *text, bool for_good, moment dea
     struct work *w = calloc(1, sizeof *w);
     if (!w)
         abort();
-    *w = (struct work){ e, registry_get(&e->registry, &image), for_good || e->settings->remove == REMOVE_DELETE, deadline };
+    *w = (struct work){ e, registry_get(&e->registry, &image),
+                        for_good || e->settings->remove == REMOVE_DELETE, deadline };
     rc = job_run(work_run, work_release, w, deadline, err);
     return rc < 0 ? error_prefix(err, "cannot remove '%s'", image_name_full(&image, full)) : 0;
 }

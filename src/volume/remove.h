@@ -4,5 +4,6 @@
 
 #include "volume/engine.h"
 
-/* for_good: delete, whatever the policy says. A volume that is not there is success. -EBUSY names who uses it. */
+/* for_good: delete, whatever the policy says. A volume that is not there is success. -EBUSY names who uses
+ * it. */
 int remove_volume(struct volumes *e, const char *name, bool for_good, moment deadline, struct error *err);

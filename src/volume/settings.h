@@ -16,30 +16,31 @@ enum legacy_images { LEGACY_UPGRADE, LEGACY_REFUSE };
 enum takeover { TAKEOVER_DEAD, TAKEOVER_SILENT, TAKEOVER_NEVER };
 enum stuck_action { STUCK_REPORT, STUCK_ERROR };
 
-/* Strings belong to the settings and live as long as the program. Durations are in milliseconds, sizes in bytes. */
+/* Strings belong to the settings and live as long as the program. Durations are in milliseconds, sizes in
+ * bytes. */
 struct settings {
-    char *name;        /* the instance: names the socket, the state and the mappers' argv */
+    char *name; /* the instance: names the socket, the state and the mappers' argv */
     char *socket;
     uint32_t socket_mode;
     char *socket_group;
     char *ceph_conf;
     char *cluster;
-    char *user;        /* without "client." */
+    char *user; /* without "client." */
     char pools[POOLS_MAX][NAME_PART_MAX + 1];
-    unsigned npools;   /* at least 1 */
-    char *ns;          /* "" is the default namespace */
+    unsigned npools; /* at least 1 */
+    char *ns;        /* "" is the default namespace */
     char *mount_root;
     char *state_dir;
     uint64_t max_size; /* 0: no limit */
     char *scratch_dir;
     char *key_dir;
-    char *mapper;      /* "auto", "krbd", "nbd", "fuse" */
+    char *mapper; /* "auto", "krbd", "nbd", "fuse" */
     char *map_options;
     bool create;
     uint64_t size;
     uint64_t size_unit; /* 0: not set; else 1 MiB or 1 GiB */
     char *fstype;
-    char *mkfs_options;  /* "" : the file system's own defaults of host/fs.c */
+    char *mkfs_options; /* "" : the file system's own defaults of host/fs.c */
     char *mount_options;
     uint32_t uid, gid, mode;
     enum remove_policy remove;

@@ -8,8 +8,8 @@
 
 #include "host/fs.h"
 
-static const char *const known[] = { "version", "fstype", "mkfs-options", "mount-options", "uid",       "gid",
-                                     "mode",    "sharing", "fresh",       "formatting" };
+static const char *const known[] = { "version", "fstype", "mkfs-options", "mount-options", "uid",
+                                     "gid",     "mode",   "sharing",      "fresh",         "formatting" };
 
 static void join_with_plus(char *options)
 {
@@ -20,8 +20,9 @@ static void join_with_plus(char *options)
 
 void spec_default(const struct settings *settings, struct spec *ret)
 {
-    *ret = (struct spec){ .uid = settings->uid, .gid = settings->gid, .mode = settings->mode,
-                          .sharing = settings->sharing };
+    *ret = (struct spec){
+        .uid = settings->uid, .gid = settings->gid, .mode = settings->mode, .sharing = settings->sharing
+    };
     (void)snprintf(ret->fstype, sizeof ret->fstype, "%s", settings->fstype);
     (void)snprintf(ret->mkfs_options, sizeof ret->mkfs_options, "%s", settings->mkfs_options);
     (void)snprintf(ret->mount_options, sizeof ret->mount_options, "%s", settings->mount_options);
@@ -107,7 +108,8 @@ int spec_decode(const char *text, struct spec *ret, struct error *err)
         return error_set(err, -EINVAL, "the image's metadata " SPEC_KEY " has no version");
     if (json_integer_value(version) > SPEC_VERSION)
         return error_set(err, -EPROTONOSUPPORT,
-                         "the volume was made by a newer rbdvol (" SPEC_KEY " version %lld, this one knows %d); update "
+                         "the volume was made by a newer rbdvol (" SPEC_KEY
+                         " version %lld, this one knows %d); update "
                          "rbdvol on this host",
                          (long long)json_integer_value(version), SPEC_VERSION);
     int rc = decode_members(in, &s, err);

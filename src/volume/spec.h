@@ -27,8 +27,9 @@ struct spec {
 /* The defaults of this host for a new volume. */
 void spec_default(const struct settings *settings, struct spec *ret);
 
-/* -EINVAL: not a spec, or a value that this program would never have written (another program, or a hostile tenant, may have):
- * options and file system are checked as when they were given. -EPROTONOSUPPORT: made by a newer major version. */
+/* -EINVAL: not a spec, or a value that this program would never have written (another program, or a hostile
+ * tenant, may have): options and file system are checked as when they were given. -EPROTONOSUPPORT: made by a
+ * newer major version. */
 int spec_decode(const char *text, struct spec *ret, struct error *err);
 
 /* The JSON text; the caller frees. */

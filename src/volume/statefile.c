@@ -18,21 +18,22 @@
 static int path_of(const struct volumes *e, const struct image_name *name, char path[static PATH_MAX])
 {
     char place[IMAGE_NAME_MAX + 1];
-    int n = snprintf(path, PATH_MAX, "%s/%s+%s" SUFFIX, e->volumes_dir, image_name_place(name, place), name->image);
+    int n = snprintf(path, PATH_MAX, "%s/%s+%s" SUFFIX, e->volumes_dir, image_name_place(name, place),
+                     name->image);
     return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
 static char *encode(const struct volumes *e, const struct volume *v)
 {
     const struct volume_facts *f = &v->facts;
-    json_auto_t *facts = json_pack("{s:I, s:I, s:I, s:s, s:s, s:b, s:s, s:s}", "size", (json_int_t)f->size, "features",
-                                   (json_int_t)f->features, "created", (json_int_t)f->created, "fstype", f->fstype,
-                                   "mount-options", f->mount_options, "shared", f->sharing == SHARING_HOST, "device",
-                                   f->device, "mapper", f->mapper);
-    json_auto_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:o}", "version", STATE_VERSION, "boot_id",
-                               e->host.boot_id, "pool", v->name.pool, "namespace", v->name.ns, "image", v->name.image,
-                               "image_id", v->image_id, "mapping", v->mapping.id, "facts", facts, "holders",
-                               holders_json(&v->holders, true));
+    json_auto_t *facts = json_pack("{s:I, s:I, s:I, s:s, s:s, s:b, s:s, s:s}", "size", (json_int_t)f->size,
+                                   "features", (json_int_t)f->features, "created", (json_int_t)f->created,
+                                   "fstype", f->fstype, "mount-options", f->mount_options, "shared",
+                                   f->sharing == SHARING_HOST, "device", f->device, "mapper", f->mapper);
+    json_auto_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:o}", "version", STATE_VERSION,
+                               "boot_id", e->host.boot_id, "pool", v->name.pool, "namespace", v->name.ns,
+                               "image", v->name.image, "image_id", v->image_id, "mapping", v->mapping.id,
+                               "facts", facts, "holders", holders_json(&v->holders, true));
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     if (!text)
         abort();
@@ -51,8 +52,8 @@ void statefile_save(struct volumes *e, struct volume *v)
     }
     auto_free char *text = encode(e, v);
     if (file_replace(path, text, strlen(text), &err) < 0)
-        log_warning("a restart would forget who holds the volume pool=%s image=%s: %s", v->name.pool, v->name.image,
-                    err.msg);
+        log_warning("a restart would forget who holds the volume pool=%s image=%s: %s", v->name.pool,
+                    v->name.image, err.msg);
 }
 
 static int take_text(const json_t *j, const char *key, char *to, size_t size)
@@ -86,7 +87,8 @@ static int decode(const struct volumes *e, const json_t *j, struct state *s)
         take_text(j, "boot_id", boot, sizeof boot) < 0 || strcmp(boot, e->host.boot_id) != 0)
         return -EINVAL;
     if (take_text(j, "pool", s->name.pool, sizeof s->name.pool) < 0 || !text_is_name(s->name.pool) ||
-        take_text(j, "namespace", s->name.ns, sizeof s->name.ns) < 0 || (s->name.ns[0] && !text_is_name(s->name.ns)) ||
+        take_text(j, "namespace", s->name.ns, sizeof s->name.ns) < 0 ||
+        (s->name.ns[0] && !text_is_name(s->name.ns)) ||
         take_text(j, "image", s->name.image, sizeof s->name.image) < 0 || !text_is_name(s->name.image) ||
         take_text(j, "image_id", s->image_id, sizeof s->image_id) < 0 ||
         take_text(j, "mapping", s->mapping_id, sizeof s->mapping_id) < 0 ||
@@ -112,7 +114,8 @@ static void load(struct volumes *e, const char *path, void (*visit)(struct volum
     visit(e, &s);
 }
 
-int statefile_each(struct volumes *e, void (*visit)(struct volumes *e, const struct state *s), struct error *err)
+int statefile_each(struct volumes *e, void (*visit)(struct volumes *e, const struct state *s),
+                   struct error *err)
 {
     auto_dir DIR *dir = opendir(e->volumes_dir);
     if (!dir)
@@ -120,7 +123,8 @@ int statefile_each(struct volumes *e, void (*visit)(struct volumes *e, const str
     for (struct dirent *d; (d = readdir(dir));) {
         char path[PATH_MAX];
         size_t n = strlen(d->d_name);
-        if (d->d_name[0] == '.' || snprintf(path, sizeof path, "%s/%s", e->volumes_dir, d->d_name) >= PATH_MAX)
+        if (d->d_name[0] == '.' ||
+            snprintf(path, sizeof path, "%s/%s", e->volumes_dir, d->d_name) >= PATH_MAX)
             continue;
         if (n > strlen(SUFFIX) && strcmp(d->d_name + n - strlen(SUFFIX), SUFFIX) == 0)
             load(e, path, visit);

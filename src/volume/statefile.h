@@ -4,8 +4,9 @@
 
 #include "volume/engine.h"
 
-/* Writes the volume's file, or removes it when nothing of the volume is here any more. Called with the volume's short lock
- * held, so that the file never lags behind an answer. A failure is logged, and costs no more than the hint. */
+/* Writes the volume's file, or removes it when nothing of the volume is here any more. Called with the
+ * volume's short lock held, so that the file never lags behind an answer. A failure is logged, and costs no
+ * more than the hint. */
 void statefile_save(struct volumes *e, struct volume *v);
 
 /* What a file says. */
@@ -18,4 +19,5 @@ struct state {
 };
 
 /* Calls visit() for each file of this boot; removes files of other boots and what cannot be read. */
-int statefile_each(struct volumes *e, void (*visit)(struct volumes *e, const struct state *s), struct error *err);
+int statefile_each(struct volumes *e, void (*visit)(struct volumes *e, const struct state *s),
+                   struct error *err);

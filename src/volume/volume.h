@@ -38,26 +38,26 @@ struct volume {
     struct volume *next;    /* the registry's list; its lock guards these two */
     unsigned refs;
 
-    pthread_mutex_t lock;   /* short: guards what follows, never held over I/O or a call to the cluster (the state file, in
-                               memory on a tmpfs, is the exception) */
+    pthread_mutex_t lock;   /* short: guards what follows, never held over I/O or a call to the cluster (the
+                               state file, in   memory on a tmpfs, is the exception) */
     pthread_cond_t changed; /* any of what follows */
     const char *busy;       /* the gate: what is being done ("mounting"), or NULL */
     moment busy_since;
-    bool driven;            /* a thread is bringing the volume to where its holders want it */
+    bool driven; /* a thread is bringing the volume to where its holders want it */
     struct holders holders;
-    enum rung rung;         /* written by who has the gate */
-    bool known;             /* facts are filled in */
+    enum rung rung; /* written by who has the gate */
+    bool known;     /* facts are filled in */
     struct volume_facts facts;
-    unsigned failures;      /* climbs that failed, counted */
-    struct error failure;   /* why the last of them did */
-    struct error trouble;   /* what keeps it from where its holders want it; code 0: nothing */
-    moment retry_at;        /* of a descent that failed; 0: none is due */
+    unsigned failures;    /* climbs that failed, counted */
+    struct error failure; /* why the last of them did */
+    struct error trouble; /* what keeps it from where its holders want it; code 0: nothing */
+    moment retry_at;      /* of a descent that failed; 0: none is due */
     unsigned retries;
-    bool lost;              /* the mapping was fenced or ended under us */
+    bool lost; /* the mapping was fenced or ended under us */
 
     /* Below: for who has the gate only. */
     char image_id[IMAGE_ID_LEN + 1];
-    bool has_spec;          /* the image carries rbdvol.spec; otherwise spec is this host's defaults */
+    bool has_spec; /* the image carries rbdvol.spec; otherwise spec is this host's defaults */
     struct spec spec;
     struct ctl ctl;
     struct mapping mapping; /* from RUNG_MAPPED on */
@@ -68,7 +68,8 @@ struct volume {
 struct volume *volume_new(const struct image_name *name);
 void volume_free(struct volume *v);
 
-/* Enters the gate, waiting until the deadline while somebody else is in it. -EBUSY: "mounting it for 3 min; try again". */
+/* Enters the gate, waiting until the deadline while somebody else is in it. -EBUSY: "mounting it for 3 min;
+ * try again". */
 int volume_gate_enter(struct volume *v, const char *what, moment deadline, struct error *err);
 void volume_gate_leave(struct volume *v);
 

@@ -23,7 +23,8 @@ moment engine_ceph_deadline(const struct volumes *e)
     return clock_in_ms(e->settings->ceph_timeout_ms);
 }
 
-const char *engine_mountpoint(const struct volumes *e, const struct image_name *name, char buf[static PATH_MAX])
+const char *engine_mountpoint(const struct volumes *e, const struct image_name *name,
+                              char buf[static PATH_MAX])
 {
     char place[IMAGE_NAME_MAX + 1];
     (void)snprintf(buf, PATH_MAX, "%s/%s/%s", e->mount_root, image_name_place(name, place), name->image);
@@ -191,7 +192,8 @@ void volumes_stop(struct volumes *e)
         ;
     unsigned driving = e->driving;
     pthread_mutex_unlock(&e->lock);
-    if (driving > 0) { /* the next start finishes or undoes it; the process ends now, and its threads with it */
+    if (driving >
+        0) { /* the next start finishes or undoes it; the process ends now, and its threads with it */
         log_notice("stopping in the middle of %u operations; the next start goes on with them", driving);
         return;
     }

@@ -11,8 +11,8 @@
 
 struct volumes;
 
-/* Starts the engine: begins to connect to the cluster in the background, looks at what is mapped and mounted here and adopts
- * it. Does not wait for Ceph. The settings must outlive it. */
+/* Starts the engine: begins to connect to the cluster in the background, looks at what is mapped and mounted
+ * here and adopts it. Does not wait for Ceph. The settings must outlive it. */
 int volumes_start(const struct settings *settings, struct volumes **ret, struct error *err);
 
 /* Stops it; volumes stay mounted. No request may be running. NULL is fine. */
