@@ -7,6 +7,7 @@
 #include "volume/create.h"
 #include "volume/query.h"
 #include "volume/remove.h"
+#include "volume/stale.h"
 
 /* The budget of Mount and Create, and half of it for the others. */
 static moment budget(const struct exchange *x, int64_t parts)
@@ -117,6 +118,26 @@ static int status(struct exchange *x, struct error *err)
     return 0;
 }
 
+static int release(struct exchange *x, struct error *err)
+{
+    const char *name, *id;
+    bool force = false, by_id = json_is_string(json_object_get(x->in, "ID"));
+    unsigned dropped = 0;
+    json_t *left;
+    int rc = fields_text(x->in, "Name", &name, err);
+    if (rc == 0)
+        rc = fields_text_or_empty(x->in, "ID", &id, err);
+    if (rc == 0)
+        rc = fields_flag(x->in, "Force", &force, err);
+    if (rc == 0)
+        rc = release_holder(x->volumes, name, by_id ? id : NULL, force, budget(x, 2), &dropped, &left, err);
+    if (rc == 0) {
+        json_object_set_new(x->out, "Dropped", json_integer(dropped));
+        json_object_set_new(x->out, "Holders", left);
+    }
+    return rc;
+}
+
 static const struct route routes[] = {
     { "/Plugin.Activate", false, false, activate },
     { "/VolumeDriver.Create", true, false, create },
@@ -129,6 +150,7 @@ static const struct route routes[] = {
     { "/VolumeDriver.Capabilities", false, false, capabilities },
     { "/Rbdvol.Status", false, false, status },
     { "/Rbdvol.Remove", true, false, remove_for_good },
+    { "/Rbdvol.Release", true, false, release },
 };
 
 const struct route *routes_find(const char *wanted)

@@ -22,8 +22,9 @@ struct call {
     const char *command;
     char socket[200];
     const char *name; /* of the volume, for commands that take one */
+    const char *id;   /* of a holder, for release */
     json_t *opts;     /* of create */
-    bool json, forever;
+    bool json, forever, force;
 };
 
 static int fail(const struct call *c, const struct error *err)
@@ -45,6 +46,10 @@ static int ask(const struct call *c, const char *path, json_t **ret)
         (void)json_object_set(request, "Opts", c->opts);
     if (c->forever)
         (void)json_object_set_new(request, "Delete", json_true());
+    if (c->force)
+        (void)json_object_set_new(request, "Force", json_true());
+    if (c->id) /* "-" is the caller without an ID */
+        (void)json_object_set_new(request, "ID", json_string(strcmp(c->id, "-") == 0 ? "" : c->id));
     return client_call(c->socket, path, request, ret, &err) < 0 ? fail(c, &err) : 0;
 }
 
@@ -156,10 +161,26 @@ static int ctl_status(const struct call *c)
     return 0;
 }
 
+static int ctl_release(const struct call *c)
+{
+    json_auto_t *answer = NULL;
+    int rc = ask(c, "/Rbdvol.Release", &answer);
+    if (rc)
+        return rc;
+    size_t left = json_array_size(json_object_get(answer, "Holders"));
+    if (c->json)
+        print_json(answer);
+    else
+        (void)printf("%lld dropped, %zu left%s\n",
+                     (long long)json_integer_value(json_object_get(answer, "Dropped")), left,
+                     left ? " ('rbdvol show' tells which)" : "");
+    return 0;
+}
+
 static const struct command_row {
     const char *name;
     int (*run)(const struct call *c);
-    bool named, opts, json, deletes; /* what it takes */
+    bool named, opts, json, deletes, releases; /* what it takes */
 } commands[] = {
     { "ls", ctl_ls, .json = true },
     { "show", ctl_show, .named = true, .json = true },
@@ -167,6 +188,7 @@ static const struct command_row {
     { "rm", ctl_rm, .named = true, .deletes = true },
     { "path", ctl_path, .named = true, .json = true },
     { "status", ctl_status, .json = true },
+    { "release", ctl_release, .named = true, .json = true, .releases = true },
 };
 
 static int usage(const char *command, const char *what, const char *which)
@@ -200,15 +222,17 @@ static int set_socket(struct call *c, const char *name, const char *path)
     return n < (int)sizeof c->socket ? 0 : usage(c->command, "the path of the socket is too long", NULL);
 }
 
-enum { OPT_SOCKET = 256, OPT_NAME, OPT_JSON, OPT_DELETE };
+enum { OPT_SOCKET = 256, OPT_NAME, OPT_JSON, OPT_DELETE, OPT_FORCE };
 
 static int parse(struct call *c, const struct command_row *row, int argc, char **argv)
 {
-    static const struct option flags[] = {
-        { "socket", required_argument, NULL, OPT_SOCKET }, { "name", required_argument, NULL, OPT_NAME },
-        { "json", no_argument, NULL, OPT_JSON },           { "delete", no_argument, NULL, OPT_DELETE },
-        { "opt", required_argument, NULL, 'o' },           { NULL, 0, NULL, 0 }
-    };
+    static const struct option flags[] = { { "socket", required_argument, NULL, OPT_SOCKET },
+                                           { "name", required_argument, NULL, OPT_NAME },
+                                           { "json", no_argument, NULL, OPT_JSON },
+                                           { "delete", no_argument, NULL, OPT_DELETE },
+                                           { "opt", required_argument, NULL, 'o' },
+                                           { "force", no_argument, NULL, OPT_FORCE },
+                                           { NULL, 0, NULL, 0 } };
     const char *socket = NULL, *name = NULL;
     int flag, rc;
     opterr = 0;
@@ -221,6 +245,8 @@ static int parse(struct call *c, const struct command_row *row, int argc, char *
             c->json = true;
         else if (flag == OPT_DELETE && row->deletes)
             c->forever = true;
+        else if (flag == OPT_FORCE && row->releases)
+            c->force = true;
         else if (flag == ':')
             return usage(c->command, "this needs a value:", argv[optind - 1]);
         else if (flag != 'o' || !row->opts)
@@ -232,6 +258,10 @@ static int parse(struct call *c, const struct command_row *row, int argc, char *
         return usage(c->command, "it needs the name of a volume", NULL);
     if (row->named)
         c->name = argv[optind++];
+    if (row->releases && optind < argc)
+        c->id = argv[optind++];
+    if (c->force && !c->id)
+        return usage(c->command, "--force needs the ID of the holder", NULL);
     if (optind < argc)
         return usage(c->command, "one argument too many:", argv[optind]);
     return set_socket(c, name, socket);

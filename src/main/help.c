@@ -32,14 +32,20 @@ static const struct {
       "Shows the daemon: the cluster, the mapper, the volumes mounted here, their holders and state, and\n"
       "what is pending and why.",
       "rbdvol status" },
+    { "release", "rbdvol release NAME [ID] [--force] [--json]",
+      "Drops holders of a volume that Docker has forgotten on this host: without an ID all that are stale "
+      "(no\n"
+      "container has the volume mounted, and the caller is gone or it is older than ten minutes), with an "
+      "ID\n"
+      "('-': callers without one) that one. One that is in use needs --force as well.",
+      "rbdvol release db-data" },
     { "version", "rbdvol version", "Prints the version.", "rbdvol version" },
     { "help", "rbdvol help [COMMAND]", "Explains a command.", "rbdvol help serve" },
 };
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { "unlock", "release", "resize", "snap", "clone",
-                                     "trim",   "trash",   "doctor", NULL };
+static const char *const later[] = { "unlock", "resize", "snap", "clone", "trim", "trash", "doctor", NULL };
 
 bool help_is_later(const char *command)
 {

@@ -274,8 +274,8 @@ static int set_loopback(const struct option_row *row, const char *text, struct s
 
 static const struct words remove_words[] = { { "trash", REMOVE_TRASH, false },
                                              { "delete", REMOVE_DELETE, false },
-                                             { "rename", REMOVE_RENAME, true },
-                                             { "ignore", REMOVE_IGNORE, true },
+                                             { "rename", REMOVE_RENAME, false },
+                                             { "ignore", REMOVE_IGNORE, false },
                                              { NULL, 0, false } };
 static const struct words sharing_words[] = { { "exclusive", SHARING_EXCLUSIVE, false },
                                               { "host", SHARING_HOST, false },
@@ -367,9 +367,11 @@ const struct option_row options[] = {
     { "uid", "NUMBER", "0", NULL, "owner of a new volume's root directory", NULL, set_id, FIELD(uid) },
     { "gid", "NUMBER", "0", NULL, "group of a new volume's root directory", NULL, set_id, FIELD(gid) },
     { "mode", "MODE", "0755", NULL, "mode of a new volume's root directory", NULL, set_mode, FIELD(mode) },
-    { "remove", "trash|delete", "trash", NULL,
-      "what Remove does: trash keeps the image restorable, delete is permanent", NULL, set_choice,
-      FIELD(remove), remove_words },
+    { "remove", "trash|delete|rename|ignore", "trash", NULL,
+      "what Remove does: trash keeps the image restorable, delete is permanent, rename puts zz_ before its "
+      "name, ignore "
+      "leaves it as it is",
+      NULL, set_choice, FIELD(remove), remove_words },
     { "trash-keep", "DURATION", "7d", NULL,
       "how long a removed volume stays in the trash; unless set, 1h for anonymous volumes (64 hexadecimal "
       "digits)",

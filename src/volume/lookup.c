@@ -74,8 +74,7 @@ int lookup_name(struct volumes *e, const struct volume_name *name, struct image_
                      image_name_full(&found, a), image_name_full(&other, b));
 }
 
-/* The name opens but is not listed, or the other way round: was it a Create of ours that was cut off in its
- * rename? */
+/* The name opens but is not listed, or the other way round: was it a rename of ours that was cut off? */
 static int finish_rename(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
                          struct error *err)
 {
@@ -83,14 +82,15 @@ static int finish_rename(const struct place *p, const char *name, char id[static
     struct making m;
     struct error was = *err, ignored;
     if (image_id_object(p, name, id, &ignored) < 0 || image_read_header(p, id, &h, &ignored) < 0 ||
-        !h.making || making_decode(h.making, &m) < 0 || strcmp(m.final, name) != 0) {
+        !h.making || making_decode(h.making, &m) < 0 ||
+        (strcmp(m.final, name) != 0 && strcmp(m.temp, name) != 0)) {
         *err = was;
         return was.code;
     }
-    int rc = image_finish_rename(p, m.temp, name, id, err);
+    int rc = image_finish_rename(p, m.temp, m.final, id, err);
     if (rc < 0)
         return rc;
-    log_notice("finished an interrupted creation image=%s id=%s", name, id);
+    log_notice("finished an interrupted rename image=%s id=%s", m.final, id);
     return image_find(p, name, id, err);
 }
 

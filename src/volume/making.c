@@ -31,8 +31,7 @@ int making_decode(const char *text, struct making *ret)
 {
     struct making m;
     json_auto_t *j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    if (take_name(j, "final", m.final) < 0 || take_name(j, "temp", m.temp) < 0 ||
-        strncmp(m.temp, IMAGE_TEMP_NEW, strlen(IMAGE_TEMP_NEW)) != 0)
+    if (take_name(j, "final", m.final) < 0 || take_name(j, "temp", m.temp) < 0)
         return -EINVAL;
     m.since = json_integer_value(json_object_get(j, "since"));
     *ret = m;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The mark of an image that Create is still making: metadata rbdvol.making. */
+/* The mark of an image that is getting its name, from Create or from the remove policy `rename`: metadata rbdvol.making. */
 #pragma once
 
 #include "base/error.h"
@@ -10,7 +10,7 @@
 
 struct making {
     char final[NAME_PART_MAX + 1]; /* the name that it will have */
-    char temp[NAME_PART_MAX + 1];  /* rbdvol.new.RANDOM */
+    char temp[NAME_PART_MAX + 1];  /* the name before: rbdvol.new.RANDOM, or that of a volume being removed */
     int64_t since;                 /* UNIX time */
 };
 

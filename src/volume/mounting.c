@@ -11,6 +11,7 @@
 #include "host/procs.h"
 #include "volume/drive.h"
 #include "volume/lookup.h"
+#include "volume/stale.h"
 #include "volume/statefile.h"
 
 #define LOOK_MS 250 /* how often a waiting request looks whether its caller is still there */
@@ -42,7 +43,8 @@ static int out_of_time(const struct volume *v, struct error *err)
  * holder before us who is still being served, that is waited for. With the lock held. */
 static int admit(struct volume *v, const char *id, moment deadline, struct error *err)
 {
-    while (v->holders.n > 0 && !holders_find(&v->holders, id) && v->rung < RUNG_CLAIMED && v->busy)
+    while (v->holders.n > 0 && !holders_find(&v->holders, id) && v->rung < RUNG_CLAIMED &&
+           (v->busy || v->trouble.code == 0)) /* not busy yet: that one is between his holder and its drive */
         if (!wait_a_moment(v, deadline))
             return out_of_time(v, err);
     return holders_admit(&v->holders, id, v->known && v->facts.sharing == SHARING_HOST, err);
@@ -91,20 +93,31 @@ static int wait_until_mounted(struct volume *v, unsigned failures, const struct 
     }
 }
 
+/* Becomes a holder, if those who are there allow it; the stale among them do not count. */
+static int join(struct volumes *e, struct volume *v, const char *id, const struct caller *caller,
+                moment deadline, unsigned *failures, struct error *err)
+{
+    for (bool again = false;; again = true) {
+        pthread_mutex_lock(&v->lock);
+        int rc = admit(v, id, deadline, err);
+        if (rc == 0) {
+            *failures = v->failures;
+            add_holder(e, v, id, caller->pid);
+        }
+        pthread_mutex_unlock(&v->lock);
+        if (rc == 0 || again || stale_drop(e, v) == 0)
+            return rc;
+    }
+}
+
 static int mount_known(struct volumes *e, struct volume *v, const char *id, const struct caller *caller,
                        moment deadline, struct error *err)
 {
-    unsigned failures;
-    {
-        LOCK_SCOPE(&v->lock);
-        int rc = admit(v, id, deadline, err);
-        if (rc < 0)
-            return rc;
-        failures = v->failures;
-        add_holder(e, v, id, caller->pid);
-    }
+    unsigned failures = 0;
+    int rc = join(e, v, id, caller, deadline, &failures, err);
+    if (rc < 0)
+        return rc;
     drive_kick(e, v);
-    int rc;
     {
         LOCK_SCOPE(&v->lock);
         rc = wait_until_mounted(v, failures, caller, deadline, err);

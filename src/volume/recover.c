@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -29,9 +31,11 @@ static void look_at_mount(struct volumes *e, struct volume *v)
         abort();
     if (mountinfo_at(engine_mountpoint(e, &v->name, mountpoint), m, &err) == 1) {
         v->rung = RUNG_MOUNTED;
-        v->node.major = m->major;
-        v->node.minor = m->minor;
         (void)snprintf(v->node.path, sizeof v->node.path, "%s", m->source);
+        struct stat st; /* of the device, since btrfs shows a number of its own in mountinfo */
+        bool device = stat(m->source, &st) == 0 && S_ISBLK(st.st_mode);
+        v->node.major = device ? major(st.st_rdev) : m->major;
+        v->node.minor = device ? minor(st.st_rdev) : m->minor;
     }
     free(m);
 }

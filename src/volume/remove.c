@@ -2,6 +2,7 @@
 #include "volume/remove.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -12,13 +13,16 @@
 #include "volume/drive.h"
 #include "volume/job.h"
 #include "volume/lookup.h"
+#include "volume/making.h"
+#include "volume/stale.h"
 
-#define CTL_WAIT_MS 10000
+#define CTL_WAIT_MS  10000
+#define RENAME_TRIES 1000
 
 struct work {
     struct volumes *engine;
     struct volume *volume;
-    bool delete;
+    enum remove_policy policy;
     moment deadline;
 };
 
@@ -46,7 +50,7 @@ static int check_unused(struct work *w, const struct place *p, const char *id, s
     if (rc == 1)
         return error_set(err, -EBUSY, "opened by another client at %s (`rbd status %s` shows it)", watcher,
                          image_name_full(name, full));
-    if (rc < 0 || !w->delete)
+    if (rc < 0 || w->policy != REMOVE_DELETE)
         return rc;
     rc = image_has_snapshots(p, id, err);
     return rc == 1 ? error_set(err, -EBUSY, "it has snapshots: `rbd snap ls %s` shows them",
@@ -70,31 +74,83 @@ static int check_ours(const struct image_name *name, const struct image_header *
 static uint64_t keep_seconds(const struct work *w)
 {
     const struct settings *s = w->engine->settings;
-    if (w->delete)
+    if (w->policy == REMOVE_DELETE)
         return 0;
     return (uint64_t)(name_is_anonymous(w->volume->name.image) ? s->trash_keep_anon_ms : s->trash_keep_ms) /
            1000;
 }
 
+/* A name that nobody has: zz_NAME, zz_NAME.1, ... */
+static int free_name(const struct place *p, const char *name, char free[static NAME_PART_MAX + 1],
+                     struct error *err)
+{
+    char id[IMAGE_ID_LEN + 1];
+    for (unsigned i = 0; i < RENAME_TRIES; i++) {
+        char number[16] = "";
+        if (i > 0)
+            (void)snprintf(number, sizeof number, ".%u", i);
+        if (snprintf(free, NAME_PART_MAX + 1, REMOVE_PREFIX "%s%s", name, number) > NAME_PART_MAX)
+            return error_set(err, -ENAMETOOLONG,
+                             "its name is too long to be renamed to " REMOVE_PREFIX "NAME");
+        int rc = lookup_image(p, free, id, err);
+        if (rc == -ENOENT)
+            return 0;
+        if (rc < 0 && rc != -EUCLEAN)
+            return rc;
+    }
+    return error_set(err, -EEXIST, "there are %d images " REMOVE_PREFIX "%s already", RENAME_TRIES, name);
+}
+
+/* Marked like a Create, so that a rename which is cut off is finished by whoever looks at either name. */
+static int rename_away(struct work *w, const struct place *p, const char *id, struct error *err)
+{
+    struct making mark = { .since = time(NULL) };
+    struct error also;
+    const struct volumes *e = w->engine;
+    int rc = free_name(p, w->volume->name.image, mark.final, err);
+    if (rc < 0)
+        return rc;
+    (void)snprintf(mark.temp, sizeof mark.temp, "%s", w->volume->name.image);
+    auto_free char *text = making_encode(&mark, e->host.host, e->host.boot_id);
+    rc = image_set_meta(p, id, MAKING_KEY, text, err);
+    if (rc == 0)
+        rc = image_rename(p, mark.temp, mark.final, err);
+    if (rc == 0 || rc == -EEXIST) /* any other outcome is unknown: the mark settles it */
+        (void)image_set_meta(p, id, MAKING_KEY, NULL, &also);
+    if (rc == 0)
+        log_notice("renamed pool=%s image=%s to=%s", w->volume->name.pool, mark.temp, mark.final);
+    return rc;
+}
+
+static int put_away(struct work *w, const struct place *p, const char *id, struct error *err)
+{
+    /* Through the trash always: an interrupted rbd_remove leaves holes under a live name. */
+    if (w->policy == REMOVE_RENAME)
+        return rename_away(w, p, id, err);
+    return image_trash(p, w->volume->name.image, id, w->engine->host.host, keep_seconds(w), err);
+}
+
 static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
                           struct error *err)
 {
+    static const char *const policies[] = { [REMOVE_TRASH] = "trash",
+                                            [REMOVE_DELETE] = "delete",
+                                            [REMOVE_RENAME] = "rename",
+                                            [REMOVE_IGNORE] = "ignore" };
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
     const struct image_name *name = &w->volume->name;
-    uint64_t keep = keep_seconds(w);
     int rc = check_unused(w, p, id, err);
     if (rc == 0)
         rc = ctl_check(p, ctl, err);
-    /* Through the trash always: an interrupted rbd_remove leaves holes under a live name. */
     if (rc == 0)
-        rc = image_trash(p, name->image, id, w->engine->host.host, keep, err);
+        rc = put_away(w, p, id, err);
     ctl_drop(p, ctl);
-    if (rc == 0)
-        mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
-    if (rc == 0)
-        log_notice("removed volume=%s id=%s policy=%s keep_s=%llu", image_name_full(name, full), id,
-                   w->delete ? "delete" : "trash", (unsigned long long)keep);
-    return rc == 0 && w->delete ? image_purge(p, id, err) : rc;
+    if (rc < 0)
+        return rc;
+    mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
+    log_notice("removed volume=%s id=%s policy=%s keep_s=%llu", image_name_full(name, full), id,
+               policies[w->policy], (unsigned long long)keep_seconds(w));
+    return w->policy == REMOVE_DELETE ? image_purge(p, id, err) : 0;
 }
 
 static int remove_in_gate(struct work *w, struct error *err)
@@ -122,9 +178,22 @@ static int remove_in_gate(struct work *w, struct error *err)
     return rc < 0 ? rc : remove_claimed(w, &p, id, &ctl, err);
 }
 
+/* The last holder was stale: until the volume is detached, as after its Unmount. */
+static void take_down(struct work *w)
+{
+    struct volume *v = w->volume;
+    struct timespec until = clock_spec(w->deadline);
+    drive_kick(w->engine, v);
+    LOCK_SCOPE(&v->lock);
+    while (!drive_settled(v) && v->busy && pthread_cond_timedwait(&v->changed, &v->lock, &until) == 0)
+        ;
+}
+
 static int work_run(void *arg, struct error *err)
 {
     struct work *w = arg;
+    if (stale_drop(w->engine, w->volume) > 0)
+        take_down(w);
     int rc = volume_gate_enter(w->volume, "removing", w->deadline, err);
     if (rc < 0)
         return rc;
@@ -152,6 +221,10 @@ int remove_volume(struct volumes *e, const char *text, bool for_good, moment dea
         return 0;
     if (rc < 0)
         return error_prefix(err, "cannot remove '%.100s'", text);
+    if (!for_good && e->settings->remove == REMOVE_IGNORE) {
+        log_notice("left alone, as remove=ignore says volume=%s", image_name_full(&image, full));
+        return 0;
+    }
     struct work *w = calloc(1, sizeof *w);
     if (!w)
         abort();

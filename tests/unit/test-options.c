@@ -136,8 +136,6 @@ static const struct {
     { "mode", "2770", NULL },
     { "mode", "99", "not a mode" },
     { "remove", "delete", NULL },
-    { "remove", "rename", "not yet possible" },
-    { "remove", "ignore", "not yet possible" },
     { "remove", "Trash", "none of: trash, delete" },
     { "sharing", "host", NULL },
     { "legacy-images", "refuse", NULL },
