@@ -55,7 +55,7 @@ static int remove_for_good(struct exchange *x, struct error *err)
 
 static int mount_one(struct exchange *x, struct error *err)
 {
-    const char *name, *id;
+    const char *name, *id = "";
     char mountpoint[PATH_MAX];
     int rc = fields_text(x->in, "Name", &name, err);
     if (rc == 0)
@@ -69,7 +69,7 @@ static int mount_one(struct exchange *x, struct error *err)
 
 static int unmount_one(struct exchange *x, struct error *err)
 {
-    const char *name, *id;
+    const char *name, *id = "";
     int rc = fields_text(x->in, "Name", &name, err);
     if (rc == 0)
         rc = fields_text_or_empty(x->in, "ID", &id, err);
@@ -120,7 +120,7 @@ static int status(struct exchange *x, struct error *err)
 
 static int release(struct exchange *x, struct error *err)
 {
-    const char *name, *id;
+    const char *name, *id = "";
     bool force = false, by_id = json_is_string(json_object_get(x->in, "ID"));
     unsigned dropped = 0;
     json_t *left;

@@ -117,32 +117,77 @@ int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_
     return 0;
 }
 
-int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id,
-                        struct error *err)
+/* The second write: the pool's directory. -EEXIST: it lists another image under this name. */
+static int directory_rename(const struct place *p, const char *from, const char *to, const char *id, struct error *err)
 {
-    char in[3 * NAME_BYTES], out[16], object[NAME_BYTES], listed[256], still[IMAGE_ID_LEN + 1];
-    int rc = image_name_of(p, id, listed, sizeof listed, err);
-    if (rc < 0)
-        return rc;
-    if (strcmp(listed, temp) == 0) {
-        size_t len = encode_string(in, temp);
-        len += encode_string(in + len, name);
-        len += encode_string(in + len, id);
-        rc = rados_exec(p->io, DIRECTORY, "rbd", "dir_rename_image", in, len, out, sizeof out);
-        /* Whoever began the rename may have done it meanwhile. */
-        if (rc < 0 && rc != -ENOENT && rc != -ESTALE)
-            return place_error(p, rc, err, "cannot finish the rename to '%s'", name);
-    } else if (strcmp(listed, name) != 0) {
-        return error_set(err, -EUCLEAN, "image id %s is listed as '%s', not as '%s'", id, listed, name);
-    }
-    rc = image_id_object(p, temp, still, err);
+    char in[3 * NAME_BYTES], out[16];
+    size_t len = encode_string(in, from);
+    len += encode_string(in + len, to);
+    len += encode_string(in + len, id);
+    int rc = rados_exec(p->io, DIRECTORY, "rbd", "dir_rename_image", in, len, out, sizeof out);
+    if (rc == -EEXIST)
+        return error_set(err, rc, "the pool's directory lists another image '%s'", to);
+    /* Whoever began the rename, or finishes it as we do, may have done it meanwhile. */
+    if (rc < 0 && rc != -ENOENT && rc != -ESTALE)
+        return place_error(p, rc, err, "cannot rename image '%s' to '%s'", from, to);
+    return 0;
+}
+
+/* Removes rbd_id.NAME if it still names this image. */
+static int id_object_remove(const struct place *p, const char *name, const char *id, struct error *err)
+{
+    char object[NAME_BYTES], still[IMAGE_ID_LEN + 1];
+    int rc = image_id_object(p, name, still, err);
     if (rc == -ENOENT || (rc == 0 && strcmp(still, id) != 0))
         return 0;
     if (rc < 0)
         return rc;
-    (void)snprintf(object, sizeof object, "rbd_id.%s", temp);
+    (void)snprintf(object, sizeof object, "rbd_id.%s", name);
     rc = rados_remove(p->io, object);
     return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot remove %s", object) : 0;
+}
+
+/* The first write: rbd_id.NAME, made by exactly one. Ours already is success: a write that timed out may have landed. */
+static int id_object_claim(const struct place *p, const char *name, const char *id, struct error *err)
+{
+    char object[NAME_BYTES], data[IMAGE_ID_LEN + 8], there[IMAGE_ID_LEN + 1];
+    (void)snprintf(object, sizeof object, "rbd_id.%s", name);
+    size_t len = encode_string(data, id);
+    rados_write_op_t op = rados_create_write_op();
+    rados_write_op_create(op, LIBRADOS_CREATE_EXCLUSIVE, NULL);
+    rados_write_op_write_full(op, data, len);
+    int rc = rados_write_op_operate(op, p->io, object, NULL, 0);
+    rados_release_write_op(op);
+    if (rc != -EEXIST)
+        return rc < 0 ? place_error(p, rc, err, "cannot take the name '%s'", name) : 0;
+    if (image_id_object(p, name, there, err) == 0 && strcmp(there, id) == 0)
+        return 0;
+    return error_set(err, -EEXIST, "there is an image '%s' already", name);
+}
+
+int image_rename(const struct place *p, const char *from, const char *to, const char *id, struct error *err)
+{
+    struct error also;
+    int rc = id_object_claim(p, to, id, err);
+    if (rc < 0)
+        return rc;
+    rc = directory_rename(p, from, to, id, err);
+    if (rc == -EEXIST)
+        (void)id_object_remove(p, to, id, &also);
+    return rc < 0 ? rc : id_object_remove(p, from, id, err);
+}
+
+int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id, struct error *err)
+{
+    char listed[256];
+    int rc = image_name_of(p, id, listed, sizeof listed, err);
+    if (rc < 0)
+        return rc;
+    if (strcmp(listed, temp) == 0)
+        rc = directory_rename(p, temp, name, id, err);
+    else if (strcmp(listed, name) != 0)
+        return error_set(err, -EUCLEAN, "image id %s is listed as '%s', not as '%s'", id, listed, name);
+    return rc < 0 ? rc : id_object_remove(p, temp, id, err);
 }
 
 /* The metadata that we look at. */

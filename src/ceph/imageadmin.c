@@ -81,12 +81,6 @@ int image_create(const struct place *p, const char *name, const struct image_lay
     return rc < 0 ? place_error(p, rc, err, "cannot create the image") : 0;
 }
 
-int image_rename(const struct place *p, const char *from, const char *to, struct error *err)
-{
-    int rc = rbd_rename(p->io, from, to);
-    return rc < 0 ? place_error(p, rc, err, "cannot rename image '%s' to '%s'", from, to) : 0;
-}
-
 int image_trash(const struct place *p, const char *name, const char *id, const char *host, uint64_t delay_s,
                 struct error *err)
 {

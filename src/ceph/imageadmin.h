@@ -25,10 +25,6 @@ const char *image_feature_names(uint64_t features, char *buf, size_t size);
 int image_create(const struct place *p, const char *name, const struct image_layout *layout,
                  struct error *err);
 
-/* Claims the final name. After any error the caller looks (image_find) which of the two names the image has.
- * -EEXIST. */
-int image_rename(const struct place *p, const char *from, const char *to, struct error *err);
-
 /* Moves the image to the trash, to be kept for delay_s at least. Marks it first with rbdvol.trashed (time and
  * host), which image_purge_own looks for. -EBUSY: it has watchers or a lock owner, or snapshots in use. */
 int image_trash(const struct place *p, const char *name, const char *id, const char *host, uint64_t delay_s,

@@ -409,13 +409,10 @@ static void search_offer(struct search *s, pid_t pid, const char *id)
     int rc = fd < 0 ? fd : channel_call(fd, request, clock_in_ms(HELLO_MS), &reply, &err);
     if (rc == 0)
         rc = mapping_fill(&m, reply, &err);
-    const char *state = rc == 0 ? json_string_value(json_object_get(reply, "state")) : NULL;
     if (rc < 0) {
         log_warning("mapper mapping=%s pid=%d does not answer, leaving it: %s", id, (int)pid, err.msg);
-    } else if (!state || strcmp(state, "starting") == 0 || strcmp(state, "failed") == 0) {
-        /* Nobody waits for it any more, and it ends by itself when it sees that. */
-        log_notice("mapper mapping=%s pid=%d was still starting, leaving it to end", id, (int)pid);
     } else {
+        /* One that is still starting, too: left alone it would end by itself, and leave its files. */
         m.control = fd;
         if (s->found(s->arg, &m))
             return; /* the connection is theirs now */

@@ -51,13 +51,13 @@ static int birth_fill(struct birth *b, struct imagefill *fill, struct error *err
     return rc < 0 ? rc : image_set_meta(b->place, b->id, SPEC_KEY, spec, err);
 }
 
-/* Claims the final name. rbd_rename is three writes: whatever it says, where the image is now decides.
+/* Claims the final name. A rename is three writes: whatever it says, where the image is now decides.
  * -EEXIST: another host was first. */
 static int birth_claim(struct birth *b, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
     struct error why;
-    int rc = image_rename(b->place, b->mark.temp, b->mark.final, &why);
+    int rc = image_rename(b->place, b->mark.temp, b->mark.final, b->id, &why);
     if (rc == 0)
         return 0;
     int found = lookup_image(b->place, b->mark.final, id, err);
@@ -85,6 +85,10 @@ static int birth_run(struct birth *b, struct error *err)
 {
     struct imagefill *fill = NULL;
     int rc = image_create(b->place, b->mark.temp, &b->asked->layout, err);
+    const struct image_name *name = &b->asked->name.image;
+    if (rc == -ENODEV && name->ns[0])
+        return error_set(err, rc, "pool '%s' has no namespace '%s'; `rbd namespace create %s/%s` makes it", name->pool,
+                         name->ns, name->pool, name->ns);
     if (rc == 0)
         rc = imagefill_open(b->place, b->mark.temp, &fill, err);
     if (rc == 0)

@@ -55,7 +55,9 @@ static bool step(struct volumes *e, struct volume *v)
         v->trouble = (struct error){ 0 };
         return false;
     }
-    bool up = v->holders.n > 0;
+    if (v->rung == RUNG_DETACHED)
+        v->redo = false;
+    bool up = v->holders.n > 0 && !v->redo;
     pthread_mutex_unlock(&v->lock);
     int rc = up ? ladder_up(e, v, &err) : ladder_down(e, v, &err);
     pthread_mutex_lock(&v->lock);

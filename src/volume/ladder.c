@@ -56,7 +56,7 @@ static int check_name(const struct volume *v, const struct place *p, struct erro
 
 static int up_map(struct volumes *e, struct volume *v, struct error *err)
 {
-    struct mapping m;
+    struct mapping m = { .control = -1 };
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "mapping");
     int rc = engine_place(e, &v->name, &p, err);
@@ -236,6 +236,9 @@ static const struct {
 int ladder_up(struct volumes *e, struct volume *v, struct error *err)
 {
     enum rung to = v->rung + 1;
+    /* Turned round on its way down, when rbdvol.ctl had been dropped long before: claimed anew. */
+    if (v->rung == RUNG_CLAIMED && !v->ctl.held)
+        to = RUNG_CLAIMED;
     int rc = ladder[to].up(e, v, err);
     char full[IMAGE_NAME_MAX + 1];
     return rc < 0 ? error_prefix(err, "cannot %s '%s'", ladder[to].up_name, image_name_full(&v->name, full))

@@ -73,8 +73,10 @@ static bool take_mapping(void *arg, const struct mapping *m)
         }
         if (strcmp(v->busy, RECOVERING) == 0 && !v->mapping.mapper) {
             v->mapping = *m;
-            if (v->rung < RUNG_MAPPED)
-                v->rung = RUNG_MAPPED;
+            if (v->rung < RUNG_MAPPED) {
+                v->rung = RUNG_MAPPED; /* perhaps not locked yet, perhaps without a record */
+                v->redo = true;
+            }
             taken = true;
         }
     }
@@ -99,7 +101,8 @@ static void without_mapping(struct volumes *e, struct volume *v)
     }
     v->mapping = (struct mapping){ .control = -1 };
     /* Never mounted, or taken down but for the records in the cluster, which a descent clears. */
-    v->rung = v->holders.n > 0 ? RUNG_DETACHED : RUNG_CLAIMED;
+    v->rung = RUNG_CLAIMED;
+    v->redo = true;
 }
 
 static void settle(struct volumes *e, struct volume *v)

@@ -114,7 +114,7 @@ static int rename_away(struct work *w, const struct place *p, const char *id, st
     auto_free char *text = making_encode(&mark, e->host.host, e->host.boot_id);
     rc = image_set_meta(p, id, MAKING_KEY, text, err);
     if (rc == 0)
-        rc = image_rename(p, mark.temp, mark.final, err);
+        rc = image_rename(p, mark.temp, mark.final, id, err);
     if (rc == 0 || rc == -EEXIST) /* any other outcome is unknown: the mark settles it */
         (void)image_set_meta(p, id, MAKING_KEY, NULL, &also);
     if (rc == 0)

@@ -175,8 +175,7 @@ class Daemon:
         found = {}
         for pid in process.pids():
             words = process.argv(pid)
-            if words and os.path.basename(words[0]).lstrip("@").startswith("rbdvol-mapper") and any(
-                    word == self.name or word.endswith("=" + self.name) for word in words):
+            if words and "rbdvol-mapper" in words[0] and f"--instance={self.name}" in words:
                 found[pid] = words
         return found
 

@@ -330,19 +330,26 @@ def test_eight_creates_of_one_name_make_one_image(world, daemon):
 
 
 def test_two_hosts_create_one_name_at_once(world):
-    """Two instances know nothing of each other, as two hosts."""
+    """Two instances know nothing of each other, as two hosts: one makes the volume, the other finds it."""
+    turns = 20
     daemons = [world.daemon().await_cluster() for _ in range(2)]
-    for turn in range(5):
-        replies = []
-        threads = [threading.Thread(target=lambda d=d: replies.append(d.call("Create", {"Name": f"race{turn}", "Opts": {
-            "size": "300M", "fstype": "ext4"}}))) for d in daemons for _ in range(2)]
+    for turn in range(turns):
+        replies, together = [], threading.Barrier(2)
+
+        def create(d):
+            together.wait(10)
+            replies.append(d.call("Create", {"Name": f"race{turn}", "Opts": {"size": "300M", "fstype": "ext4"}}))
+
+        threads = [threading.Thread(target=create, args=(d,)) for d in daemons]
         for t in threads:
             t.start()
         for t in threads:
             t.join()
-        assert [r.status for r in replies] == [200] * 4, [r.body for r in replies]
-    assert sorted(world.cluster.images()) == [f"race{turn}" for turn in range(5)]
-    for turn in range(5):
+        assert [r.status for r in replies] == [200] * 2, [r.body for r in replies]
+    assert sorted(world.cluster.images()) == sorted(f"race{turn}" for turn in range(turns))
+    made = [line.split("volume=")[1].split()[0] for d in daemons for line in d.log_text().splitlines() if ">created " in line]
+    assert sorted(made) == sorted(f"rbd/race{turn}" for turn in range(turns)), "a volume was made twice"
+    for turn in (0, turns - 1):
         with exported(world.cluster, f"rbd/race{turn}") as path:
             assert filesystem(path)["TYPE"] == "ext4"
 

@@ -179,7 +179,7 @@ def test_a_lost_state_file_loses_no_data_and_leaves_nothing(daemon):
 
 def test_killed_in_the_middle_of_a_mount_nothing_is_left_after_the_next_start(world, daemon):
     daemon.create("db", size="1G", fstype="ext4")
-    for _ in range(5):
+    for _ in range(3):
         thread = threading.Thread(target=daemon.call, args=("Mount", {"Name": "db", "ID": "a"}))
         thread.start()
         until(lambda: daemon.mappers() or not thread.is_alive(), "the mapper to start", 20, interval=0.001)
@@ -188,6 +188,6 @@ def test_killed_in_the_middle_of_a_mount_nothing_is_left_after_the_next_start(wo
         daemon.start()
         daemon.await_cluster()
         daemon.call("Unmount", {"Name": "db", "ID": "a"})
-        assert world.leaks.settled(60) == []
+        assert world.leaks.settled(40) == []
     daemon.mount("db", "a")
     daemon.unmount("db", "a")

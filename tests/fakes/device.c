@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/device.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fakes/calls.h"
+#include "fakes/world.h"
+
+#define DEVICES 64
+
+struct device {
+    bool used, attached;
+    unsigned minor;
+};
+
+static struct device devices[DEVICES]; /* the world's lock guards it */
+
+void fake_devices_reset(void)
+{
+    memset(devices, 0, sizeof devices);
+}
+
+size_t fake_device_count(void)
+{
+    size_t n = 0;
+    fake_lock();
+    for (size_t i = 0; i < DEVICES; i++)
+        n += devices[i].used;
+    fake_unlock();
+    return n;
+}
+
+bool fake_minor_attached(unsigned minor)
+{
+    for (size_t i = 0; i < DEVICES; i++)
+        if (devices[i].used && devices[i].attached && devices[i].minor == minor)
+            return true;
+    return false;
+}
+
+bool fake_minor_in_use(unsigned minor)
+{
+    return fake_minor_attached(minor) || fake_minor_mounted(minor) || fake_minor_elsewhere(minor);
+}
+
+int device_start(struct device **ret, struct error *err)
+{
+    int rc = fake_call("device_start", "", err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    for (size_t i = 0; i < DEVICES && !*ret; i++)
+        if (!devices[i].used) {
+            devices[i] = (struct device){ .used = true };
+            *ret = &devices[i];
+        }
+    fake_unlock();
+    fake_changed("device_start");
+    return *ret ? 0 : error_set(err, -EMFILE, "no more fake devices");
+}
+
+void device_end(struct device *d)
+{
+    if (!d)
+        return;
+    fake_lock();
+    if (!d->used)
+        abort(); /* ended twice */
+    d->used = false;
+    fake_unlock();
+    fake_changed("device_end");
+}
+
+int device_probe(struct device *d, const char *file, moment deadline, struct device_probe *ret,
+                 struct error *err)
+{
+    unsigned minor;
+    (void)d;
+    (void)deadline;
+    int rc = fake_call("probe", "", err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    const struct fake_image *image = fake_mapping_image(file, &minor);
+    if (image)
+        *ret = image->content;
+    fake_unlock();
+    return image ? 0 : error_set(err, -EIO, "cannot open %s", file);
+}
+
+int device_format(struct device *d, const char *file, const char *fstype, const char *mkfs_options,
+                  const char *scratch_dir, moment deadline, struct error *err)
+{
+    unsigned minor;
+    (void)d;
+    (void)mkfs_options;
+    (void)scratch_dir;
+    (void)deadline;
+    int rc = fake_call("format", fstype, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    struct fake_image *image = fake_mapping_image(file, &minor);
+    if (image) {
+        image->content = (struct device_probe){ .found = PROBE_FS, .block_size = 4096 };
+        (void)snprintf(image->content.type, sizeof image->content.type, "%s", fstype);
+        image->written += 4096;
+    }
+    fake_unlock();
+    fake_changed("format %s", fstype);
+    return fake_call_end("format", fstype, err);
+}
+
+int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
+                  struct device_node *ret, struct error *err)
+{
+    unsigned minor;
+    (void)ro;
+    (void)deadline;
+    int rc = fake_call("attach", "", err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    const struct fake_image *image = fake_mapping_image(file, &minor);
+    if (!image || (block_size != 512 && block_size != 4096)) {
+        rc = error_set(err, -EIO, "cannot attach %s", file);
+    } else {
+        d->attached = true;
+        d->minor = minor;
+        *ret = (struct device_node){ .major = 7, .minor = minor };
+        (void)snprintf(ret->path, sizeof ret->path, "/dev/loop%u", minor);
+    }
+    fake_unlock();
+    if (rc == 0)
+        fake_changed("attach %u", block_size);
+    return rc;
+}
+
+int device_find(struct device *d, const char *file, moment deadline, struct device_node *ret,
+                struct error *err)
+{
+    unsigned minor = 0;
+    (void)d;
+    (void)deadline;
+    int rc = fake_call("device_find", "", err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    bool found = fake_mapping_image(file, &minor) && fake_minor_in_use(minor);
+    fake_unlock();
+    *ret = (struct device_node){ .major = 7, .minor = minor };
+    (void)snprintf(ret->path, sizeof ret->path, "/dev/loop%u", minor);
+    return found;
+}
+
+int device_check(struct device *d, const char *fstype, moment deadline, struct error *err)
+{
+    (void)d;
+    (void)deadline;
+    return fake_call("check", fstype, err);
+}
+
+int device_mount(struct device *d, const struct device_mount *m, moment deadline, struct error *err)
+{
+    const char *slash = strrchr(m->volume, '/'), *image = slash ? slash + 1 : m->volume;
+    (void)deadline;
+    int rc = fake_call("mount", image, err);
+    if (rc < 0)
+        return rc;
+    if (!d->attached)
+        return error_set(err, -ENODEV, "nothing is attached");
+    rc = fake_mount_set(m->mountpoint, d->minor, image);
+    if (rc < 0)
+        return error_set(err, rc, "something else is mounted at %s", m->mountpoint);
+    fake_changed("mount %s %s %s", image, m->fstype, m->options);
+    return fake_call_end("mount", image, err);
+}
+
+int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mode,
+                 moment deadline, struct error *err)
+{
+    (void)d;
+    (void)deadline;
+    int rc = fake_call("fresh", "", err);
+    if (rc < 0)
+        return rc;
+    if (!fake_mounted(mountpoint))
+        return error_set(err, -ENODEV, "%s is not mounted", mountpoint);
+    fake_changed("fresh %u:%u %o", uid, gid, mode);
+    return 0;
+}
+
+int device_umount(struct device *d, const char *mountpoint, moment deadline, struct error *err)
+{
+    char image[NAME_PART_MAX + 1];
+    (void)d;
+    (void)deadline;
+    int rc = fake_call("umount", "", err);
+    if (rc < 0)
+        return rc;
+    if (fake_mounted(mountpoint) && fake_pinned_by()[0])
+        return error_set(err, -EBUSY, "cannot unmount %s: it is in use", mountpoint);
+    if (fake_mount_take(mountpoint, image))
+        fake_changed("umount %s", image);
+    return fake_call_end("umount", "", err);
+}

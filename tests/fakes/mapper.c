@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "host/mapper.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fakes/calls.h"
+#include "fakes/world.h"
+
+#define MAPPINGS  64
+#define FIRST_PID 4000000
+
+static struct entry {
+    bool used;
+    struct mapping m;
+    struct fake_image *image;
+} mappings[MAPPINGS]; /* the world's lock guards all that is here */
+static unsigned next;
+static char refusal[128];
+
+void fake_mappings_reset(void)
+{
+    memset(mappings, 0, sizeof mappings);
+    next = 0;
+    refusal[0] = '\0';
+}
+
+void fake_mapper_refuse(const char *why)
+{
+    (void)snprintf(refusal, sizeof refusal, "%s", why ? why : "");
+}
+
+size_t fake_mapping_count(void)
+{
+    size_t n = 0;
+    fake_lock();
+    for (size_t i = 0; i < MAPPINGS; i++)
+        n += mappings[i].used;
+    fake_unlock();
+    return n;
+}
+
+static struct entry *find(const char *image)
+{
+    for (size_t i = 0; i < MAPPINGS; i++)
+        if (mappings[i].used && strcmp(mappings[i].m.name.image, image) == 0)
+            return &mappings[i];
+    return NULL;
+}
+
+bool fake_mapping_find(const char *image, struct mapping *ret)
+{
+    fake_lock();
+    const struct entry *e = find(image);
+    if (e)
+        *ret = e->m;
+    fake_unlock();
+    return e != NULL;
+}
+
+void fake_mapping_kill(const char *image)
+{
+    pid_t pid = 0;
+    fake_lock();
+    struct entry *e = find(image);
+    if (e) {
+        pid = e->m.pid;
+        e->used = false;
+    }
+    fake_unlock();
+    fake_process_end(pid);
+}
+
+unsigned fake_minor_of_image(const char *image)
+{
+    const struct entry *e = find(image);
+    return e ? (unsigned)(e - mappings) : MAPPINGS;
+}
+
+struct fake_image *fake_mapping_image(const char *file, unsigned *minor)
+{
+    for (size_t i = 0; i < MAPPINGS; i++)
+        if (mappings[i].used && strcmp(mappings[i].m.file, file) == 0) {
+            *minor = (unsigned)i;
+            return mappings[i].image;
+        }
+    return NULL;
+}
+
+/* With the lock held. A minor whose loop device outlives its mapping is not given to another. */
+static struct entry *free_entry(void)
+{
+    for (size_t i = 0; i < MAPPINGS; i++)
+        if (!mappings[i].used && !fake_minor_in_use((unsigned)i))
+            return &mappings[i];
+    return NULL;
+}
+
+static int map_image(struct fake_image *image, const struct image_name *name, const char *run_dir,
+                     struct mapping *ret, struct error *err)
+{
+    struct entry *e = free_entry();
+    if (!e)
+        return error_set(err, -ENOSPC, "no more fake mappings");
+    if (fake_image_lock(image, "rbd_lock"))
+        return error_set(err, -EBUSY, "another client holds the lock");
+    struct mapping m = { .mapper = &mapper_fuse,
+                         .name = *name,
+                         .pid = (pid_t)(FIRST_PID + ++next),
+                         .pid_start = next,
+                         .control = -1 };
+    (void)snprintf(m.id, sizeof m.id, "%016x", next);
+    memcpy(m.image_id, image->id, sizeof m.image_id);
+    (void)snprintf(m.address, sizeof m.address, "192.0.2.1:0/%u", 1000 + next);
+    (void)snprintf(m.file, sizeof m.file, "%s/%s.img", run_dir, m.id);
+    fake_image_lock_set(image, "rbd_lock", "auto 1", "internal", m.address);
+    fake_image_watch(image, m.address, true);
+    *e = (struct entry){ true, m, image };
+    *ret = m;
+    return 0;
+}
+
+void fake_mapping_add(struct fake_image *image, const char *run_dir)
+{
+    struct mapping m = { 0 };
+    struct error err;
+    struct image_name name = { 0 };
+    fake_lock();
+    memcpy(name.pool, image->pool->name, sizeof name.pool);
+    memcpy(name.ns, image->pool->ns, sizeof name.ns);
+    (void)snprintf(name.image, sizeof name.image, "%s", image->listed);
+    (void)map_image(image, &name, run_dir, &m, &err);
+    fake_unlock();
+    fake_process_add(m.pid, m.pid_start);
+}
+
+static int probe(struct error *err)
+{
+    return refusal[0] ? error_set(err, -ENODEV, "%s", refusal) : 0;
+}
+
+static int map(const struct mapper_host *host, const struct image_name *name, const char *image_id, bool ro,
+               moment deadline, struct mapping *ret, struct error *err)
+{
+    (void)ro;
+    (void)deadline;
+    int rc = fake_call("map", name->image, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    struct fake_image *image = fake_image_any_pool(name);
+    rc = !image || strcmp(image->id, image_id) != 0 ? error_set(err, -ENODEV, "no image id %s", image_id)
+                                                    : map_image(image, name, host->run_dir, ret, err);
+    fake_unlock();
+    if (rc < 0)
+        return rc;
+    fake_process_add(ret->pid, ret->pid_start);
+    fake_changed("map %s", name->image);
+    return 0;
+}
+
+/* With the lock held. A mapping that is gone has nothing open. */
+static struct entry *entry_of(const struct mapping *m)
+{
+    for (size_t i = 0; i < MAPPINGS; i++)
+        if (mappings[i].used && strcmp(mappings[i].m.id, m->id) == 0)
+            return &mappings[i];
+    return NULL;
+}
+
+static int wait_closed(struct mapping *m, moment deadline, struct error *err)
+{
+    (void)deadline;
+    int rc = fake_call("wait_closed", m->name.image, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    const struct entry *e = entry_of(m);
+    bool open = e && fake_minor_in_use((unsigned)(e - mappings));
+    fake_unlock();
+    return open ? error_set(err, -EBUSY, "the file of image '%s' is still open", m->name.image) : 0;
+}
+
+static int unmap(struct mapping *m, moment deadline, struct error *err)
+{
+    (void)deadline;
+    int rc = fake_call("unmap", m->name.image, err);
+    if (rc < 0 && rc != -EIO)
+        return rc;
+    fake_lock();
+    struct entry *e = entry_of(m);
+    struct fake_image *image = e ? e->image : NULL;
+    struct fake_lock *l = image ? fake_image_lock(image, "rbd_lock") : NULL;
+    if (l && rc == 0)
+        l->held = false;
+    if (image)
+        fake_image_watch(image, m->address, false);
+    if (e)
+        e->used = false;
+    fake_unlock();
+    if (e) {
+        fake_process_end(m->pid);
+        fake_changed("unmap %s", m->name.image);
+    }
+    return rc;
+}
+
+static int health(struct mapping *m, struct mapping_health *ret, struct error *err)
+{
+    int rc = fake_call("health", m->name.image, err);
+    *ret = (struct mapping_health){ .state = MAPPING_READY, .opens = 1 };
+    return rc;
+}
+
+static int find_all(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m),
+                    void *arg, struct error *err)
+{
+    (void)host;
+    int rc = fake_call("mapper_find", "", err);
+    for (size_t i = 0; rc == 0 && i < MAPPINGS; i++) {
+        fake_lock();
+        struct entry e = mappings[i];
+        fake_unlock();
+        if (e.used)
+            (void)found(arg, &e.m);
+    }
+    return rc;
+}
+
+const struct mapper mapper_fuse = {
+    .name = "fuse",
+    .probe = probe,
+    .map = map,
+    .wait_closed = wait_closed,
+    .unmap = unmap,
+    .health = health,
+    .find = find_all,
+};
+
+int mapper_choose(const char *name, const struct mapper **ret, char *why, size_t size, struct error *err)
+{
+    int rc = probe(err);
+    if (rc < 0)
+        return rc;
+    *ret = &mapper_fuse;
+    (void)snprintf(why, size, "%s: the fake one", name);
+    return 0;
+}

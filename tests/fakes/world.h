@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* The cluster and the host as the fakes have them, in memory. Tests set the scene and look at it by these.
+ * Thread-safe. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ceph/imagelock.h"
+#include "host/device.h"
+#include "host/mapper.h"
+
+#define FAKE_LOCKS_MAX 3
+
+/* ---- the cluster (cluster.c, image.c, imageadmin.c, imagelock.c, imagefill.c) ---- */
+
+struct fake_pool {
+    bool used;
+    char name[NAME_PART_MAX + 1], ns[NAME_PART_MAX + 1];
+};
+
+struct fake_lock {
+    bool held;
+    char name[32];
+    struct lock_holder holder;
+};
+
+struct fake_image {
+    bool used;
+    struct fake_pool *pool;
+    char id[IMAGE_ID_LEN + 1];
+    char listed[256];     /* the name in the pool's directory; "": not there */
+    char objects[2][256]; /* the names whose rbd_id objects give this id */
+    bool trashed;
+    uint64_t size;
+    uint8_t order;
+    uint64_t features;
+    time_t created;
+    char *spec, *making, *danger;
+    struct fake_lock locks[FAKE_LOCKS_MAX];
+    char watchers[2][80];
+    bool snapshots;
+    uint64_t written;            /* bytes */
+    struct device_probe content; /* what libblkid would find */
+};
+
+/* An empty world: pool "rbd" without a namespace, the cluster is up, a mapper can be used. Frees what was
+ * there. */
+void fake_world_reset(void);
+
+/* The world's lock, for looking at what the pointers below point to while other threads run. */
+void fake_lock(void);
+void fake_unlock(void);
+
+struct fake_pool *fake_pool_add(const char *name, const char *ns);
+
+/* An image made by `rbd create`: 1 GiB, default features, an xfs on it unless content says otherwise. */
+struct fake_image *fake_image_add(struct fake_pool *pool, const char *name);
+
+/* One made by rbdvol: with a spec. */
+struct fake_image *fake_volume_add(struct fake_pool *pool, const char *name);
+void fake_image_set(char **field, const char *text); /* spec, making, danger */
+
+/* By the name that the directory has; NULL: none. */
+struct fake_image *fake_image_find(const char *pool, const char *name);
+size_t fake_image_count(void); /* not those in the trash */
+size_t fake_trash_count(void);
+
+/* The image's RADOS lock of this name; NULL: free. */
+struct fake_lock *fake_image_lock(struct fake_image *image, const char *lock);
+void fake_image_lock_set(struct fake_image *image, const char *lock, const char *cookie, const char *tag,
+                         const char *address);
+void fake_image_watch(struct fake_image *image, const char *address, bool watches);
+
+enum fake_cluster { FAKE_CLUSTER_UP, FAKE_CLUSTER_DOWN };
+void fake_cluster_set(enum fake_cluster state);
+
+/* Places that were borrowed and not given back. */
+int fake_places_lent(void);
+
+/* rbd_rename is three writes: the next ones end after so many of them (3: whole) and report this code. */
+void fake_rename_stops_after(unsigned writes, int code);
+
+/* ---- the host (mapper.c, device.c, mountinfo.c, procs.c, fs.c) ---- */
+
+/* NULL: a mapper can be used; otherwise why none can. */
+void fake_mapper_refuse(const char *why);
+size_t fake_mapping_count(void);
+/* The mapping of the image of this name, copied. false: there is none. */
+bool fake_mapping_find(const char *image, struct mapping *ret);
+/* As after kill -9: the process is gone, its lock and the loop device are where they were. */
+void fake_mapping_kill(const char *image);
+/* A mapping as an earlier daemon left it, with the managed lock. */
+void fake_mapping_add(struct fake_image *image, const char *run_dir);
+
+size_t fake_device_count(void); /* helper processes */
+size_t fake_mount_count(void);
+bool fake_mounted(const char *mountpoint);
+void fake_mount_add(const char *mountpoint, const char *image);
+bool fake_mount_drop(const char *mountpoint); /* umount by hand */
+
+/* A process keeps umount from working at this mountpoint (EBUSY); NULL: none any more. */
+void fake_pin(const char *who);
+/* The device lives on in another mount namespace; NULL: not any more. */
+void fake_mounted_elsewhere(const char *who);
+
+void fake_process_add(pid_t pid, uint64_t start);
+void fake_process_end(pid_t pid);
+
+/* ---- for the fakes ---- */
+
+struct fake_pool *fake_pool_find(const char *name, const char *ns);
+struct fake_pool *fake_pool_of(const struct place *p);
+/* With the lock held: by id; NULL: there is none. */
+struct fake_image *fake_image_by_id(const struct place *p, const char *id);
+struct fake_image *fake_image_any_pool(const struct image_name *name);
+/* With the lock held: the image behind a mapping's file; NULL: none. minor: its loop device's. */
+struct fake_image *fake_mapping_image(const char *file, unsigned *minor);
+/* With the lock held. */
+bool fake_minor_in_use(unsigned minor);
+unsigned fake_minor_of_image(const char *image);
+void fake_mounts_reset(void);
+void fake_devices_reset(void);
+void fake_mappings_reset(void);
+void fake_processes_reset(void);
+/* With the lock held. */
+bool fake_minor_mounted(unsigned minor);
+bool fake_minor_attached(unsigned minor);
+bool fake_minor_elsewhere(unsigned minor);
+const char *fake_pinned_by(void);
+int fake_mount_set(const char *mountpoint, unsigned minor, const char *image);
+/* 1: was mounted (name filled), 0: was not. */
+int fake_mount_take(const char *mountpoint, char name[static NAME_PART_MAX + 1]);

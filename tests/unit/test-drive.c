@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: MIT */
+/* Holders that come and go, at the same time, too early and too late. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cmocka-headers.h"
+#include "fakes/engine.h"
+#include "volume/query.h"
+
+#define THREADS 16
+
+static const char spec_host[] = "{\"version\":1,\"fstype\":\"xfs\",\"sharing\":\"host\"}";
+
+static void expect_down(struct fixture *f, const char *image)
+{
+    fixture_settle(f);
+    assert_int_equal(fixture_rung(f, image), RUNG_DETACHED);
+    assert_int_equal(fixture_holders(f, image), 0);
+    assert_false(fake_mounted(fixture_mountpoint(f, image)));
+    assert_null(fixture_volume(f, image));
+}
+
+static bool is_on_rung(const struct volume *v, unsigned rung)
+{
+    return v->rung == rung && !v->busy;
+}
+
+/* Until the keeper has brought it to this rung; the retry is due at once. */
+static void wait_for_rung(struct fixture *f, const char *image, enum rung rung)
+{
+    fixture_retry_now(f, image);
+    fixture_wait(f, image, is_on_rung, rung);
+    fixture_settle(f);
+}
+
+static unsigned count_in(const char *text, const char *what)
+{
+    unsigned n = 0;
+    for (const char *p = text; (p = strstr(p, what)); p += strlen(what))
+        n++;
+    return n;
+}
+
+static unsigned traced(const char *what)
+{
+    auto_free char *trace = fake_trace();
+    return count_in(trace, what);
+}
+
+/* ---- who may hold it ---- */
+
+static void an_exclusive_volume_goes_to_one_of_many_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p[THREADS];
+    char ids[THREADS][16];
+    unsigned won = 0;
+    size_t winner = 0;
+    fake_volume_add(NULL, "db");
+    for (size_t i = 0; i < THREADS; i++) {
+        (void)snprintf(ids[i], sizeof ids[i], "id-%02zu", i);
+        fixture_begin(&p[i], f, false, "db", ids[i]);
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        if (fixture_end(&p[i]) == 0) {
+            won++;
+            winner = i;
+        }
+    assert_int_equal(won, 1);
+    for (size_t i = 0; i < THREADS; i++)
+        if (i != winner && (p[i].rc != -EBUSY || !strstr(p[i].err.msg, ids[winner])))
+            fail_msg("%s: %d %s; %s has it", ids[i], p[i].rc, p[i].err.msg, ids[winner]);
+    assert_int_equal(traced("map db"), 1);
+    assert_int_equal(fixture_holders(f, "db"), 1);
+}
+
+static void a_shared_volume_goes_to_all_of_many_with_one_mapping(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p[THREADS];
+    struct error err;
+    char ids[THREADS][16];
+    fake_image_set(&fake_volume_add(NULL, "db")->spec, spec_host);
+    for (size_t i = 0; i < THREADS; i++) {
+        (void)snprintf(ids[i], sizeof ids[i], "id-%02zu", i);
+        fixture_begin(&p[i], f, false, "db", ids[i]);
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(fixture_end(&p[i]), 0);
+    assert_int_equal(fixture_holders(f, "db"), THREADS);
+    assert_int_equal(traced("mount db"), 1);
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(traced("umount db"), 0);
+        assert_int_equal(fixture_unmount(f, "db", ids[i], &err), 0);
+    }
+    assert_int_equal(traced("umount db"), 1);
+    expect_down(f, "db");
+}
+
+static void mounts_and_unmounts_at_once_leave_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p[THREADS];
+    struct error err;
+    char ids[THREADS][16];
+    fake_image_set(&fake_volume_add(NULL, "db")->spec, spec_host);
+    for (unsigned round = 0; round < 5; round++) {
+        for (size_t i = 0; i < THREADS; i++) {
+            (void)snprintf(ids[i], sizeof ids[i], "id-%02zu", i);
+            fixture_begin(&p[i], f, i % 2, "db", ids[i - i % 2]);
+        }
+        for (size_t i = 0; i < THREADS; i++)
+            (void)fixture_end(&p[i]); /* an Unmount that overtakes its Mount is fair */
+        for (size_t i = 0; i < THREADS; i += 2)
+            assert_int_equal(fixture_unmount(f, "db", ids[i], &err), 0);
+        expect_down(f, "db");
+        assert_int_equal(fake_mapping_count(), 0);
+        assert_int_equal(fake_mount_count(), 0);
+    }
+}
+
+static void the_same_id_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    assert_int_equal(fixture_mount(f, "rbd/db", "one", &err), 0); /* docker cp */
+    assert_int_equal(fixture_unmount(f, "db@1024", "one", &err), 0);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    assert_int_equal(fixture_mount(f, "db", "two", &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "mount ID one"));
+    assert_int_equal(fixture_unmount(f, "db", "two", &err), 0); /* never had it */
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    expect_down(f, "db");
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_int_equal(fixture_unmount(f, "never-was", "one", &err), 0);
+    assert_int_equal(fake_count("map"), 1);
+}
+
+static void many_mounts_without_an_id_end_with_one_unmount(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(fixture_mount(f, "db", "", &err), 0);
+    assert_int_equal(fixture_mount(f, "db", "one", &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "without a mount ID"));
+    assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
+    expect_down(f, "db");
+}
+
+/* ---- answers that do not arrive ---- */
+
+static int mount_with(struct fixture *f, const char *id, const struct caller *caller, int64_t ms,
+                      struct grant **grant, struct error *err)
+{
+    char mountpoint[PATH_MAX];
+    return mount_volume(f->engine, "db", id, caller, clock_in_ms(ms), mountpoint, grant, err);
+}
+
+static void an_answer_that_does_not_arrive_is_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct grant *grant;
+    const struct caller caller = { 0 };
+    fake_volume_add(NULL, "db");
+    assert_int_equal(mount_with(f, "one", &caller, 10000, &grant, &err), 0);
+    mount_sent(f->engine, grant, false);
+    expect_down(f, "db");
+    /* beside one that did arrive */
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    assert_int_equal(mount_with(f, "one", &caller, 10000, &grant, &err), 0);
+    mount_sent(f->engine, grant, false);
+    fixture_settle(f);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    expect_down(f, "db");
+}
+
+static void an_answer_without_an_id_that_does_not_arrive_leaves_what_was_granted_before(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct grant *first, *second;
+    const struct caller caller = { 0 };
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "", &err), 0);
+    assert_int_equal(mount_with(f, "", &caller, 10000, &second, &err), 0);
+    mount_sent(f->engine, second, false);
+    fixture_settle(f);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
+    expect_down(f, "db");
+    /* the other way round: the first answer is lost, the second arrives */
+    assert_int_equal(mount_with(f, "", &caller, 10000, &first, &err), 0);
+    assert_int_equal(mount_with(f, "", &caller, 10000, &second, &err), 0);
+    mount_sent(f->engine, second, true);
+    mount_sent(f->engine, first, false);
+    fixture_settle(f);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
+    expect_down(f, "db");
+}
+
+static bool has_left(void *arg)
+{
+    return *(bool *)arg;
+}
+
+struct leaver {
+    pthread_t thread;
+    struct fixture *fixture;
+    const char *id;
+    bool *left;
+    int rc;
+    struct error err;
+};
+
+static void *leave(void *arg)
+{
+    struct leaver *l = arg;
+    struct grant *grant;
+    const struct caller caller = { .left = has_left, .arg = l->left };
+    l->rc = mount_with(l->fixture, l->id, &caller, 10000, &grant, &l->err);
+    return NULL;
+}
+
+static void a_caller_that_leaves_while_it_climbs_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    bool left = true; /* looked at only while waiting */
+    struct leaver l = { .fixture = f, .id = "one", .left = &left };
+    fake_volume_add(NULL, "db");
+    fake_hold("map");
+    assert_int_equal(pthread_create(&l.thread, NULL, leave, &l), 0);
+    pthread_join(l.thread, NULL); /* while the step is still at it */
+    assert_int_equal(l.rc, -ECANCELED);
+    assert_int_equal(fixture_holders(f, "db"), 0);
+    fake_go("map");
+    expect_down(f, "db");
+}
+
+static void a_caller_without_an_id_that_leaves_does_not_take_the_next_one_along(void **state)
+{
+    struct fixture *f = *state;
+    bool left = true;
+    struct error err;
+    struct parallel p;
+    struct leaver l = { .fixture = f, .id = "", .left = &left };
+    fake_volume_add(NULL, "db");
+    fake_hold("map");
+    fixture_begin(&p, f, false, "db", ""); /* Mesos tries again what it gave up */
+    fake_wait_held("map", 1);
+    assert_int_equal(pthread_create(&l.thread, NULL, leave, &l), 0);
+    pthread_join(l.thread, NULL);
+    assert_int_equal(l.rc, -ECANCELED);
+    fake_go("map");
+    assert_int_equal(fixture_end(&p), 0);
+    fixture_settle(f);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    assert_int_equal(fixture_holders(f, "db"), 1);
+    assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
+    expect_down(f, "db");
+}
+
+static void an_unmount_that_overtakes_its_mount_does_not_leave_it_without_a_holder(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p, u;
+    fake_volume_add(NULL, "db");
+    fake_hold("map");
+    fixture_begin(&p, f, false, "db", "one");
+    fake_wait_held("map", 1);
+    fixture_begin(&u, f, true, "db", "one");
+    fixture_wait_holders(f, "db", 0);
+    fake_go("map");
+    assert_int_equal(fixture_end(&u), 0);
+    assert_int_equal(fixture_end(&p), -ECANCELED);
+    expect_down(f, "db");
+}
+
+/* ---- time ---- */
+
+static void a_slow_step_is_told_and_the_next_call_joins_it(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct grant *grant;
+    const struct caller caller = { 0 };
+    struct parallel p;
+    fake_volume_add(NULL, "db");
+    fake_hold("check");
+    assert_int_equal(mount_with(f, "one", &caller, 20, &grant, &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "rbdvol is "));
+    assert_non_null(strstr(err.msg, " it for 0 s; try again"));
+    assert_int_equal(fixture_holders(f, "db"), 0);
+    fake_wait_held("check", 1);
+    assert_int_equal(mount_with(f, "one", &caller, 20, &grant, &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "rbdvol is checking it for 0 s; try again"));
+    fixture_begin(&p, f, false, "db", "one");
+    fixture_wait_holders(f, "db", 1);
+    fake_go("check");
+    assert_int_equal(fixture_end(&p), 0);
+    assert_int_equal(traced("map db"), 1);
+}
+
+static void a_slow_volume_delays_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct parallel p;
+    json_t *list;
+    fake_volume_add(NULL, "slow");
+    fake_volume_add(NULL, "db");
+    fake_hold("mount slow");
+    fixture_begin(&p, f, false, "slow", "one");
+    fake_wait_held("mount slow", 1);
+    assert_int_equal(fixture_mount(f, "db", "two", &err), 0);
+    assert_int_equal(query_get(f->engine, "slow", &list, &err), 0); /* Get waits for no gate */
+    json_decref(list);
+    assert_int_equal(query_list(f->engine, &list, &err), 0);
+    assert_int_equal(json_array_size(list), 2);
+    json_decref(list);
+    json_decref(query_status(f->engine));
+    assert_int_equal(fixture_unmount(f, "db", "two", &err), 0);
+    fake_go("mount slow");
+    assert_int_equal(fixture_end(&p), 0);
+}
+
+static void a_caller_that_waits_for_admission_gives_up_in_time(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct grant *grant;
+    const struct caller caller = { 0 };
+    struct parallel p;
+    fake_volume_add(NULL, "db");
+    fake_hold("image_find");
+    fixture_begin(&p, f, false, "db", "one");
+    fake_wait_held("image_find", 1);
+    assert_int_equal(mount_with(f, "two", &caller, 20, &grant, &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "rbdvol is looking at it for 0 s; try again"));
+    fake_go("image_find");
+    assert_int_equal(fixture_end(&p), 0);
+}
+
+/* ---- descents that fail ---- */
+
+static void an_unmount_that_finds_it_busy_names_who_and_ends_by_itself(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fake_pin("pid 4711 (bash) with an open file");
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "cannot unmount 'rbd/db': pid 4711 (bash) with an open file still uses"));
+    assert_int_equal(fixture_holders(f, "db"), 0);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    assert_non_null(fake_image_lock(fake_image_find("rbd", "db"), "rbd_lock"));
+    fake_pin(NULL);
+    wait_for_rung(f, "db", RUNG_DETACHED);
+    expect_down(f, "db");
+}
+
+static void a_mount_that_lives_on_in_another_namespace_keeps_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fake_mounted_elsewhere("pid 99 (containerd-shim)");
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "in the mount namespace of pid 99 (containerd-shim); the lock is kept"));
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MAPPED);
+    assert_non_null(fake_image_lock(fake_image_find("rbd", "db"), "rbd_lock"));
+    fake_mounted_elsewhere(NULL);
+    wait_for_rung(f, "db", RUNG_DETACHED);
+    expect_down(f, "db");
+}
+
+static void a_descent_that_keeps_failing_waits_longer_each_time(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fake_pin("pid 4711 (bash)");
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), -EBUSY);
+    struct volume *v = fixture_volume(f, "db");
+    for (unsigned i = 0; i < 12; i++) {
+        assert_int_equal(fixture_unmount(f, "db", "one", &err), -EBUSY);
+        fixture_settle(f);
+    }
+    pthread_mutex_lock(&v->lock);
+    int left = clock_left_ms(v->retry_at);
+    pthread_mutex_unlock(&v->lock);
+    registry_release(&f->engine->registry, v);
+    assert_in_range(left, 25000, 30000);
+}
+
+static void expect_no_trouble(struct fixture *f, const char *image)
+{
+    struct volume *v = fixture_volume(f, image);
+    pthread_mutex_lock(&v->lock);
+    if (v->trouble.code || v->retries || v->retry_at)
+        fail_msg("still in trouble (%u tries): %s", v->retries, v->trouble.msg);
+    pthread_mutex_unlock(&v->lock);
+    registry_release(&f->engine->registry, v);
+}
+
+static void a_mount_after_an_unmount_that_failed_has_the_volume_without_its_trouble(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fake_pin("pid 4711 (bash)");
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), -EBUSY);
+    fixture_settle(f);
+    assert_int_equal(fixture_mount(f, "db", "two", &err), 0);
+    fixture_settle(f);
+    expect_no_trouble(f, "db");
+}
+
+static void a_mount_during_a_descent_turns_it_round(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel up, down;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fixture_settle(f);
+    fake_trace_clear();
+    fake_hold("umount");
+    fixture_begin(&down, f, true, "db", "one");
+    fake_wait_held("umount", 1);
+    fixture_begin(&up, f, false, "db", "two");
+    fixture_wait_holders(f, "db", 1);
+    fake_go("umount");
+    assert_int_equal(fixture_end(&down), 0);
+    assert_int_equal(fixture_end(&up), 0);
+    fixture_settle(f);
+    fixture_expect_trace(
+        "device_start, umount db, attach 4096, mount db xfs noatime,nodev,nosuid, device_end");
+}
+
+static void a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel up, down;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fake_hold("unmap");
+    fake_fail("unmap", -ETIMEDOUT, 1);
+    fixture_begin(&down, f, true, "db", "one");
+    fake_wait_held("unmap", 1);
+    struct volume *v = fixture_volume(f, "db");
+    pthread_mutex_lock(&v->lock);
+    v->retries = 20; /* it has failed for long, so the next try is far away */
+    pthread_mutex_unlock(&v->lock);
+    registry_release(&f->engine->registry, v);
+    fixture_begin(&up, f, false, "db", "two");
+    fixture_wait_holders(f, "db", 1);
+    fake_go("unmap");
+    assert_int_equal(fixture_end(&up), 0);
+    (void)fixture_end(&down);
+    fixture_settle(f);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    expect_no_trouble(f, "db");
+}
+
+static bool is_lost(const struct volume *v, unsigned unused)
+{
+    (void)unused;
+    return v->lost;
+}
+
+static void a_volume_whose_mapper_ends_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    json_t *volume;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fake_mapping_kill("db");
+    fixture_wait(f, "db", is_lost, 0);
+    assert_int_equal(query_get(f->engine, "db", &volume, &err), 0);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(volume, "Status"), "state")),
+                        "lost");
+    json_decref(volume);
+    assert_int_equal(fixture_mount(f, "db", "one", &err), -EIO);
+    assert_non_null(strstr(err.msg, "lost"));
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    expect_down(f, "db");
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(an_exclusive_volume_goes_to_one_of_many_at_once),
+        TEST(a_shared_volume_goes_to_all_of_many_with_one_mapping),
+        TEST(mounts_and_unmounts_at_once_leave_nothing),
+        TEST(the_same_id_is_counted),
+        TEST(many_mounts_without_an_id_end_with_one_unmount),
+        TEST(an_answer_that_does_not_arrive_is_taken_back),
+        TEST(an_answer_without_an_id_that_does_not_arrive_leaves_what_was_granted_before),
+        TEST(a_caller_that_leaves_while_it_climbs_leaves_nothing),
+        TEST(a_caller_without_an_id_that_leaves_does_not_take_the_next_one_along),
+        TEST(an_unmount_that_overtakes_its_mount_does_not_leave_it_without_a_holder),
+        TEST(a_slow_step_is_told_and_the_next_call_joins_it),
+        TEST(a_slow_volume_delays_no_other),
+        TEST(a_caller_that_waits_for_admission_gives_up_in_time),
+        TEST(an_unmount_that_finds_it_busy_names_who_and_ends_by_itself),
+        TEST(a_mount_that_lives_on_in_another_namespace_keeps_the_lock),
+        TEST(a_descent_that_keeps_failing_waits_longer_each_time),
+        TEST(a_mount_after_an_unmount_that_failed_has_the_volume_without_its_trouble),
+        TEST(a_mount_during_a_descent_turns_it_round),
+        TEST(a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry),
+        TEST(a_volume_whose_mapper_ends_is_lost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
