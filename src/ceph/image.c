@@ -118,7 +118,8 @@ int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_
 }
 
 /* The second write: the pool's directory. -EEXIST: it lists another image under this name. */
-static int directory_rename(const struct place *p, const char *from, const char *to, const char *id, struct error *err)
+static int directory_rename(const struct place *p, const char *from, const char *to, const char *id,
+                            struct error *err)
 {
     char in[3 * NAME_BYTES], out[16];
     size_t len = encode_string(in, from);
@@ -147,7 +148,8 @@ static int id_object_remove(const struct place *p, const char *name, const char 
     return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot remove %s", object) : 0;
 }
 
-/* The first write: rbd_id.NAME, made by exactly one. Ours already is success: a write that timed out may have landed. */
+/* The first write: rbd_id.NAME, made by exactly one. Ours already is success: a write that timed out may have
+ * landed. */
 static int id_object_claim(const struct place *p, const char *name, const char *id, struct error *err)
 {
     char object[NAME_BYTES], data[IMAGE_ID_LEN + 8], there[IMAGE_ID_LEN + 1];
@@ -177,7 +179,8 @@ int image_rename(const struct place *p, const char *from, const char *to, const 
     return rc < 0 ? rc : id_object_remove(p, from, id, err);
 }
 
-int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id, struct error *err)
+int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id,
+                        struct error *err)
 {
     char listed[256];
     int rc = image_name_of(p, id, listed, sizeof listed, err);

@@ -27,9 +27,10 @@ int image_id_object(const struct place *p, const char *name, char id[static IMAG
 /* The name under which the directory lists this id: 0, -ENOENT, or could not ask. name holds 256 bytes. */
 int image_name_of(const struct place *p, const char *id, char *name, size_t size, struct error *err);
 
-/* Gives image id, listed as `from`, the name `to`: what rbd_rename does, in its order, but with an exclusive first write, so
- * that of two hosts which take one name at the same time exactly one gets it (with rbd_rename both may: seen with
- * 16.2.15). -EEXIST: the name is taken. After any other error the caller looks which of the two names the image has. */
+/* Gives image id, listed as `from`, the name `to`: what rbd_rename does, in its order, but with an exclusive
+ * first write, so that of two hosts which take one name at the same time exactly one gets it (with rbd_rename
+ * both may: seen with 16.2.15). -EEXIST: the name is taken. After any other error the caller looks which of
+ * the two names the image has. */
 int image_rename(const struct place *p, const char *from, const char *to, const char *id, struct error *err);
 
 /* Finishes the rename of `temp` to `name` of image id that was killed after its first or second write. The

@@ -25,7 +25,8 @@ int mountpoint_prepare(const struct mountpoint *m, struct error *err);
 /* Opens the directory, or the root of what is mounted on it. */
 int mountpoint_open(const struct mountpoint *m, struct error *err);
 
-/* Removes the empty directory of a volume that is no more, immutable or not. Best effort: what is mounted or has files in it stays. */
+/* Removes the empty directory of a volume that is no more, immutable or not. Best effort: what is mounted or
+ * has files in it stays. */
 void mountpoint_forget(const char *path);
 
 /* {.parent = -1} is fine. */

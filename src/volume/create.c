@@ -87,8 +87,8 @@ static int birth_run(struct birth *b, struct error *err)
     int rc = image_create(b->place, b->mark.temp, &b->asked->layout, err);
     const struct image_name *name = &b->asked->name.image;
     if (rc == -ENODEV && name->ns[0])
-        return error_set(err, rc, "pool '%s' has no namespace '%s'; `rbd namespace create %s/%s` makes it", name->pool,
-                         name->ns, name->pool, name->ns);
+        return error_set(err, rc, "pool '%s' has no namespace '%s'; `rbd namespace create %s/%s` makes it",
+                         name->pool, name->ns, name->pool, name->ns);
     if (rc == 0)
         rc = imagefill_open(b->place, b->mark.temp, &fill, err);
     if (rc == 0)

@@ -56,7 +56,7 @@ static int check_name(const struct volume *v, const struct place *p, struct erro
 
 static int up_map(struct volumes *e, struct volume *v, struct error *err)
 {
-    struct mapping m = { .control = -1 };
+    struct mapping m = { .mapper = e->mapper, .control = -1 };
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "mapping");
     int rc = engine_place(e, &v->name, &p, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The mark of an image that is getting its name, from Create or from the remove policy `rename`: metadata rbdvol.making. */
+/* The mark of an image that is getting its name, from Create or from the remove policy `rename`: metadata
+ * rbdvol.making. */
 #pragma once
 
 #include "base/error.h"

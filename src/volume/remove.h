@@ -4,7 +4,8 @@
 
 #include "volume/engine.h"
 
-/* What an image is renamed to under the policy `rename`: this and its name, with a number behind it when that is taken. */
+/* What an image is renamed to under the policy `rename`: this and its name, with a number behind it when that
+ * is taken. */
 #define REMOVE_PREFIX "zz_"
 
 /* for_good: delete, whatever the policy says. A volume that is not there is success. -EBUSY names who uses
