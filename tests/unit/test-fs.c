@@ -17,7 +17,7 @@
 
 static const char *const types[] = { "xfs", "ext4", "btrfs" };
 
-static char dir[] = "/tmp/test-fs.XXXXXX";
+static char dir[] = "/var/tmp/test-fs.XXXXXX";
 
 static int make_dir(void **state)
 {
