@@ -27,7 +27,9 @@ struct birth {
     const struct createopts *asked;
     struct making mark;
     char id[IMAGE_ID_LEN + 1];
-    int scratch; /* the file that mkfs filled */
+    int scratch;  /* the file that mkfs filled */
+    bool claimed; /* by a rename that is known to be whole */
+    bool keep;    /* by a rename whose outcome could not be learnt: it may be a volume now */
 };
 
 static int fill_piece(void *fill, const char *bytes, size_t len, uint64_t offset, struct error *err)
@@ -58,11 +60,14 @@ static int birth_claim(struct birth *b, struct error *err)
     char id[IMAGE_ID_LEN + 1];
     struct error why;
     int rc = image_rename(b->place, b->mark.temp, b->mark.final, b->id, &why);
+    b->claimed = rc == 0;
     if (rc == 0)
         return 0;
     int found = lookup_image(b->place, b->mark.final, id, err);
     if (found == 0)
         return strcmp(id, b->id) == 0 ? 0 : error_set(err, -EEXIST, "another host made it at the same time");
+    /* Nothing of it seen is no proof after a time-out: the write may land yet. */
+    b->keep = rc != -EEXIST && (found != -ENOENT || rc == -ETIMEDOUT);
     if (found == -ENOENT)
         *err = why;
     return err->code;
@@ -72,6 +77,12 @@ static int birth_claim(struct birth *b, struct error *err)
 static void birth_undo(struct birth *b)
 {
     struct error err;
+    if (b->keep) {
+        log_warning("an image that may be half renamed is left to the next look at it or the collector "
+                    "image=%s to=%s",
+                    b->mark.temp, b->mark.final);
+        return;
+    }
     int rc = b->id[0] ? 0 : image_id_object(b->place, b->mark.temp, b->id, &err);
     if (rc == 0)
         rc = image_trash(b->place, b->mark.temp, b->id, b->engine->host.host, 0, &err);
@@ -101,7 +112,8 @@ static int birth_run(struct birth *b, struct error *err)
         return rc;
     }
     struct error ignored;
-    (void)image_set_meta(b->place, b->id, MAKING_KEY, NULL, &ignored); /* else the next look at it does */
+    if (b->claimed) /* else the next look at it finishes the rename first, by this mark */
+        (void)image_set_meta(b->place, b->id, MAKING_KEY, NULL, &ignored);
     return 0;
 }
 
@@ -184,6 +196,7 @@ static void work_release(void *arg)
 {
     struct work *w = arg;
     registry_release(&w->engine->registry, w->volume);
+    engine_work_ends(w->engine);
     spec_done(&w->asked.spec);
     free(w);
 }
@@ -214,6 +227,7 @@ int create_volume(struct volumes *e, const char *text, const json_t *opts, momen
     w->engine = e;
     w->volume = registry_get(&e->registry, &image);
     w->deadline = deadline;
+    engine_work_begins(e);
     rc = job_run(work_run, work_release, w, deadline, err);
     return rc < 0 ? error_prefix(err, "cannot create '%s'", image_name_full(&image, full)) : 0;
 }

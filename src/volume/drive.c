@@ -44,15 +44,21 @@ struct run {
     struct volume *volume;
 };
 
+/* It is where it should be. With the lock held. */
+static void settled(struct volume *v)
+{
+    v->retry_at = 0;
+    v->retries = 0;
+    v->trouble = (struct error){ 0 };
+}
+
 /* One step in the direction that the holders want. false: there is nothing (more) to do now. The lock is held
  * at entry and at exit, not between. */
 static bool step(struct volumes *e, struct volume *v)
 {
     struct error err = { 0 };
     if (drive_settled(v)) {
-        v->retry_at = 0;
-        v->retries = 0;
-        v->trouble = (struct error){ 0 };
+        settled(v);
         return false;
     }
     if (v->rung == RUNG_DETACHED)
@@ -71,6 +77,8 @@ static bool step(struct volumes *e, struct volume *v)
         climb_failed(e, v, &err);
         if (v->holders.n == 0)
             return true; /* descend to where it came from */
+    } else if (v->holders.n > 0 && !v->redo) {
+        return true; /* somebody wants it again, and need not wait for the retry */
     }
     try_later(v, &err);
     return false;
@@ -90,9 +98,7 @@ static void *drive(void *arg)
     pthread_cond_broadcast(&v->changed);
     pthread_mutex_unlock(&v->lock);
     registry_release(&e->registry, v);
-    LOCK_SCOPE(&e->lock);
-    e->driving--;
-    pthread_cond_broadcast(&e->changed);
+    engine_work_ends(e);
     return NULL;
 }
 
@@ -101,6 +107,8 @@ void drive_kick(struct volumes *e, struct volume *v)
     pthread_t thread;
     {
         LOCK_SCOPE(&v->lock);
+        if (!v->busy && drive_settled(v))
+            settled(v); /* also by who came: a Mount after an Unmount that failed */
         if (v->busy || drive_settled(v))
             return;
         v->busy = v->holders.n > 0 ? "mounting" : "unmounting";
@@ -108,10 +116,7 @@ void drive_kick(struct volumes *e, struct volume *v)
         v->driven = true;
         v->retry_at = 0;
     }
-    {
-        LOCK_SCOPE(&e->lock);
-        e->driving++;
-    }
+    engine_work_begins(e);
     struct run *run = malloc(sizeof *run);
     if (!run)
         abort();
@@ -133,8 +138,7 @@ void drive_kick(struct volumes *e, struct volume *v)
         try_later(v, &err);
     }
     registry_release(&e->registry, v);
-    LOCK_SCOPE(&e->lock);
-    e->driving--;
+    engine_work_ends(e);
 }
 
 void drive_gate_leave(struct volumes *e, struct volume *v)

@@ -24,7 +24,8 @@ struct volumes {
     pthread_cond_t changed;
     bool stopping;
     bool keeper_started;
-    unsigned driving; /* threads that bring volumes up or down */
+    bool recovered;   /* the mappers of an earlier daemon have been looked for */
+    unsigned driving; /* threads that work on, whoever began it */
     struct {
         char pool[NAME_PART_MAX + 1];
         unsigned n;
@@ -33,6 +34,15 @@ struct volumes {
 
 /* The time by which one question to the cluster is answered, or given up. */
 moment engine_ceph_deadline(const struct volumes *e);
+
+/* Waits until the mappers of an earlier daemon have been looked for: a mapping that is being made meanwhile
+ * would be taken for a dead one's leftovers. -EBUSY at the deadline. */
+int engine_wait_recovered(struct volumes *e, moment deadline, struct error *err);
+
+/* Around work that may outlive the request that began it: volumes_stop waits for it, and does not take the
+ * engine away from under it. */
+void engine_work_begins(struct volumes *e);
+void engine_work_ends(struct volumes *e);
 
 /* A volume's mountpoint: mount-root/POOL[+NAMESPACE]/IMAGE. Returns buf. */
 const char *engine_mountpoint(const struct volumes *e, const struct image_name *name,

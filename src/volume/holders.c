@@ -68,14 +68,11 @@ void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_st
         was = &more[h->n++];
         *was = (struct holder){ .since = time(NULL) };
         (void)snprintf(was->id, sizeof was->id, "%s", id);
-    } else if (peer_gone) {
-        was->count =
-            was->pending; /* what a caller that is gone held; others may be waiting under the same ID */
+    } else if (peer_gone && id[0]) {
+        was->lapsed = was->count - was->pending; /* others may be waiting under the same ID */
     }
     was->peer = peer;
     was->peer_start = peer_start;
-    if (id[0] == '\0' && was->count > 0)
-        return; /* a flag: it is set already */
     if (was->count < COUNT_MAX) {
         was->count++;
         was->pending++;
@@ -118,14 +115,40 @@ void holders_retract_all(struct holders *h)
     }
 }
 
+static void lower_count(struct holder *one, unsigned count)
+{
+    one->count = count;
+    if (one->pending > count)
+        one->pending = count;
+    if (one->lapsed > count - one->pending)
+        one->lapsed = count - one->pending;
+}
+
+bool holders_delivered(struct holders *h, const char *id)
+{
+    struct holder *one = holders_find(h, id);
+    if (!one || !one->lapsed)
+        return false;
+    lower_count(one, one->count - one->lapsed);
+    one->lapsed = 0;
+    return true;
+}
+
+void holders_undelivered(struct holders *h, const char *id)
+{
+    struct holder *one = holders_find(h, id);
+    if (!one)
+        return;
+    lower_count(one, one->count - 1);
+    drop_if_empty(h, one);
+}
+
 bool holders_release(struct holders *h, const char *id)
 {
     struct holder *one = holders_find(h, id);
     if (!one)
         return false;
-    one->count--;
-    if (one->pending > one->count)
-        one->pending = one->count;
+    lower_count(one, id[0] == '\0' && one->count > one->pending ? one->pending : one->count - 1);
     drop_if_empty(h, one);
     return true;
 }

@@ -17,6 +17,7 @@ struct holder {
     char id[HOLDER_ID_MAX + 1]; /* "": the flag of callers without an ID (dvdcli: N mounts, one unmount) */
     unsigned count;   /* Docker mounts and unmounts with a running container's own ID for docker cp */
     unsigned pending; /* so many of the count have not been answered yet: they go if the mount fails */
+    unsigned lapsed;  /* so many are of a caller that is gone: they go when a later one has its answer */
     time_t since;
     pid_t peer; /* the caller's process; 0: unknown, which is never "gone" */
     uint64_t peer_start;
@@ -40,12 +41,18 @@ struct holder *holders_find(const struct holders *h, const char *id);
 int holders_admit(const struct holders *h, const char *id, bool shared, struct error *err);
 
 /* One more of this ID, not answered yet. For an ID whose recorded caller is gone the count starts anew
- * (Docker was killed and mounts again under the same ID, facts of moby 20.10). The ID-less holder never
- * counts. */
+ * (Docker was killed and mounts again under the same ID, facts of moby 20.10), once the answer has arrived:
+ * until then the holder can become again what it was. Callers without an ID are always gone. */
 void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_start, bool peer_gone);
 
 /* The answer is being sent: one pending count of this ID becomes a plain one. */
 void holders_confirm(struct holders *h, const char *id);
+
+/* The answer has arrived: what lapsed goes; true if anything did. */
+bool holders_delivered(struct holders *h, const char *id);
+
+/* It has not: the count that was confirmed is taken back. */
+void holders_undelivered(struct holders *h, const char *id);
 
 /* Takes one unanswered count of this ID back; the holder goes with its last. */
 void holders_retract(struct holders *h, const char *id);
@@ -53,7 +60,8 @@ void holders_retract(struct holders *h, const char *id);
 /* Takes every unanswered count back: the mount failed. */
 void holders_retract_all(struct holders *h);
 
-/* Unmount: one count less. Returns false when this ID is not known. */
+/* Unmount: one count less; of callers without an ID all that have been answered (N mounts, one unmount).
+ * Returns false when this ID is not known. */
 bool holders_release(struct holders *h, const char *id);
 
 /* As [{"ID","Count","Since"}], for people and for the state file (which adds Pending, Peer and PeerStart). */

@@ -59,7 +59,9 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
     struct mapping m = { .mapper = e->mapper, .control = -1 };
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "mapping");
-    int rc = engine_place(e, &v->name, &p, err);
+    int rc = engine_wait_recovered(e, clock_in_ms(ATTACH_MS), err);
+    if (rc == 0)
+        rc = engine_place(e, &v->name, &p, err);
     if (rc == 0)
         rc = ctl_check(&p, &v->ctl, err);
     if (rc == 0)
@@ -167,7 +169,11 @@ static int down_umount(struct volumes *e, struct volume *v, struct error *err)
             return error_set(err, rc, "%s still uses %s", who, mountpoint);
         return rc;
     }
-    arrive(e, v, RUNG_CHECKED);
+    /* Not RUNG_CHECKED: who unmounts a volume that was mounted all the time has nothing attached, and with
+     * the mount the loop device may have gone. */
+    device_end(v->device);
+    v->device = NULL;
+    arrive(e, v, RUNG_MAPPED);
     return 0;
 }
 
@@ -185,6 +191,8 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
     char who[160];
     volume_says(v, "unmapping");
     const struct mapper *mapper = v->mapping.mapper;
+    if (!mapper) /* mounted by a daemon that could use one, and adopted by this one, which cannot */
+        return error_set(err, -ENODEV, "%s", e->mapper_why);
     int rc = mapper->wait_closed(&v->mapping, clock_in_ms(CLOSED_MS), err);
     if (rc == -EBUSY && procs_mounted_elsewhere(v->node.major, v->node.minor, NULL, who, sizeof who) == 1)
         return error_set(err, rc,

@@ -75,8 +75,8 @@ static void wait_for_descent(struct volume *v, moment deadline)
 }
 
 /* With the lock held, the holder added. 0: mounted. */
-static int wait_until_mounted(struct volume *v, unsigned failures, const struct caller *caller,
-                              moment deadline, struct error *err)
+static int wait_until_mounted(struct volume *v, const char *id, unsigned failures,
+                              const struct caller *caller, moment deadline, struct error *err)
 {
     for (;;) {
         if (v->failures != failures) {
@@ -84,6 +84,8 @@ static int wait_until_mounted(struct volume *v, unsigned failures, const struct 
             wait_for_descent(v, deadline);
             return err->code;
         }
+        if (!holders_find(&v->holders, id)) /* without one it would be taken down under the caller */
+            return error_set(err, -ECANCELED, "unmounted by another request with the same mount ID");
         if (v->rung == RUNG_MOUNTED && v->busy == NULL)
             return v->lost ? error_set(err, -EIO, "the volume was lost on this host; unmount it first") : 0;
         if (caller_left(caller))
@@ -120,7 +122,7 @@ static int mount_known(struct volumes *e, struct volume *v, const char *id, cons
     drive_kick(e, v);
     {
         LOCK_SCOPE(&v->lock);
-        rc = wait_until_mounted(v, failures, caller, deadline, err);
+        rc = wait_until_mounted(v, id, failures, caller, deadline, err);
         if (rc == 0 && caller_left(caller))
             rc = error_set(err, -ECANCELED, "the caller left before it could be answered");
         if (rc == 0)
@@ -171,12 +173,14 @@ int mount_volume(struct volumes *e, const char *text, const char *id, const stru
 void mount_sent(struct volumes *e, struct grant *g, bool delivered)
 {
     struct volume *v = g->volume;
-    if (!delivered) {
-        {
-            LOCK_SCOPE(&v->lock);
-            holders_release(&v->holders, g->id);
+    {
+        LOCK_SCOPE(&v->lock);
+        if (!delivered)
+            holders_undelivered(&v->holders, g->id);
+        if (!delivered || holders_delivered(&v->holders, g->id))
             statefile_save(e, v);
-        }
+    }
+    if (!delivered) {
         log_notice("rolled back a mount whose answer could not be delivered pool=%s image=%s id=%.12s",
                    v->name.pool, v->name.image, g->id);
         drive_kick(e, v);

@@ -121,8 +121,9 @@ int query_get(struct volumes *e, const char *text, json_t **ret, struct error *e
     struct image_name image;
     struct view w = { .name = &image };
     int rc = name_parse(e->settings, text, &name, err);
-    if (rc == 0)
-        rc = lookup_name(e, &name, &image, err);
+    if (rc < 0)
+        return error_prefix(err, "cannot look at '%.100s'", text);
+    rc = lookup_name(e, &name, &image, err);
     if (rc == -EEXIST) { /* in two pools: an error would make Docker forget it */
         w.ambiguous = true;
         rc = 0;
@@ -131,6 +132,8 @@ int query_get(struct volumes *e, const char *text, json_t **ret, struct error *e
         rc = view_cluster(e, &image, &w, err);
     if (rc == -ENOENT)
         return error_set(err, rc, "no such volume: '%.200s'", text);
+    if (rc == -EINVAL) /* the cluster's or librados': not the name's, which is an answer */
+        err->code = -EIO;
     if (rc < 0)
         return error_prefix(err, "cannot look at '%.100s'", text);
     *ret = view_json(&w, text);

@@ -43,14 +43,17 @@ static void look_at_mount(struct volumes *e, struct volume *v)
 static void take_state(struct volumes *e, const struct state *s)
 {
     struct volume *v = registry_get(&e->registry, &s->name);
-    LOCK_SCOPE(&v->lock);
-    close_gate(v);
-    memcpy(v->image_id, s->image_id, sizeof v->image_id);
-    memcpy(v->mapping.id, s->mapping_id, sizeof v->mapping.id);
-    v->facts = s->facts;
-    v->known = true;
-    holders_load(&v->holders, s->holders);
-    look_at_mount(e, v);
+    {
+        LOCK_SCOPE(&v->lock);
+        close_gate(v);
+        memcpy(v->image_id, s->image_id, sizeof v->image_id);
+        memcpy(v->mapping.id, s->mapping_id, sizeof v->mapping.id);
+        v->facts = s->facts;
+        v->known = true;
+        holders_load(&v->holders, s->holders);
+        look_at_mount(e, v);
+    }
+    registry_release(&e->registry, v); /* the gate is closed: it stays in the registry */
 }
 
 int recover_state(struct volumes *e, struct error *err)
@@ -73,10 +76,8 @@ static bool take_mapping(void *arg, const struct mapping *m)
         }
         if (strcmp(v->busy, RECOVERING) == 0 && !v->mapping.mapper) {
             v->mapping = *m;
-            if (v->rung < RUNG_MAPPED) {
+            if (v->rung < RUNG_MAPPED)
                 v->rung = RUNG_MAPPED; /* perhaps not locked yet, perhaps without a record */
-                v->redo = true;
-            }
             taken = true;
         }
     }
@@ -102,7 +103,6 @@ static void without_mapping(struct volumes *e, struct volume *v)
     v->mapping = (struct mapping){ .control = -1 };
     /* Never mounted, or taken down but for the records in the cluster, which a descent clears. */
     v->rung = RUNG_CLAIMED;
-    v->redo = true;
 }
 
 static void settle(struct volumes *e, struct volume *v)
@@ -113,6 +113,7 @@ static void settle(struct volumes *e, struct volume *v)
             return;
         if (!v->mapping.mapper)
             without_mapping(e, v);
+        v->redo = true;
         statefile_save(e, v);
         log_notice("adopted pool=%s image=%s state=%s holders=%zu", v->name.pool, v->name.image,
                    v->rung == RUNG_MOUNTED ? "mounted" : "unfinished", v->holders.n);

@@ -206,6 +206,7 @@ static void work_release(void *arg)
 {
     struct work *w = arg;
     registry_release(&w->engine->registry, w->volume);
+    engine_work_ends(w->engine);
     free(w);
 }
 
@@ -228,8 +229,9 @@ int remove_volume(struct volumes *e, const char *text, bool for_good, moment dea
     struct work *w = calloc(1, sizeof *w);
     if (!w)
         abort();
-    *w = (struct work){ e, registry_get(&e->registry, &image),
-                        for_good || e->settings->remove == REMOVE_DELETE, deadline };
+    *w = (struct work){ e, registry_get(&e->registry, &image), for_good ? REMOVE_DELETE : e->settings->remove,
+                        deadline };
+    engine_work_begins(e);
     rc = job_run(work_run, work_release, w, deadline, err);
     return rc < 0 ? error_prefix(err, "cannot remove '%s'", image_name_full(&image, full)) : 0;
 }

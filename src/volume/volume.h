@@ -53,7 +53,8 @@ struct volume {
     struct error trouble; /* what keeps it from where its holders want it; code 0: nothing */
     moment retry_at;      /* of a descent that failed; 0: none is due */
     unsigned retries;
-    bool redo; /* found half mounted at start: goes all the way down before it goes up */
+    bool redo; /* adopted at start: goes all the way down before it goes up, since the image has not been read
+                */
     bool lost; /* the mapping was fenced or ended under us */
 
     /* Below: for who has the gate only. */

@@ -36,6 +36,30 @@ int engine_place(struct volumes *e, const struct image_name *name, struct place 
     return cluster_place(e->cluster, name->pool, name->ns, engine_ceph_deadline(e), ret, err);
 }
 
+int engine_wait_recovered(struct volumes *e, moment deadline, struct error *err)
+{
+    struct timespec until = clock_spec(deadline);
+    LOCK_SCOPE(&e->lock);
+    while (!e->recovered)
+        if (pthread_cond_timedwait(&e->changed, &e->lock, &until) != 0)
+            return error_set(err, -EBUSY,
+                             "rbdvol is still looking for what an earlier daemon left mapped; try again");
+    return 0;
+}
+
+void engine_work_begins(struct volumes *e)
+{
+    LOCK_SCOPE(&e->lock);
+    e->driving++;
+}
+
+void engine_work_ends(struct volumes *e)
+{
+    LOCK_SCOPE(&e->lock);
+    e->driving--;
+    pthread_cond_broadcast(&e->changed);
+}
+
 /* Retries that are due, and mappers that have died. */
 static void tend(struct volumes *e)
 {
@@ -65,9 +89,7 @@ static void *collect(void *arg)
 {
     struct volumes *e = arg;
     collector_run(e);
-    LOCK_SCOPE(&e->lock);
-    e->driving--;
-    pthread_cond_broadcast(&e->changed);
+    engine_work_ends(e);
     return NULL;
 }
 
@@ -75,15 +97,11 @@ static void *collect(void *arg)
 static void start_collector(struct volumes *e)
 {
     pthread_t thread;
-    pthread_mutex_lock(&e->lock);
-    e->driving++;
-    pthread_mutex_unlock(&e->lock);
-    if (pthread_create(&thread, NULL, collect, e) == 0) {
+    engine_work_begins(e);
+    if (pthread_create(&thread, NULL, collect, e) == 0)
         pthread_detach(thread);
-        return;
-    }
-    LOCK_SCOPE(&e->lock);
-    e->driving--;
+    else
+        engine_work_ends(e);
 }
 
 static bool cluster_is_up(struct volumes *e)
@@ -99,6 +117,8 @@ static void *keep(void *arg)
     moment collect_at = clock_now();
     recover_mappings(e);
     pthread_mutex_lock(&e->lock);
+    e->recovered = true;
+    pthread_cond_broadcast(&e->changed);
     while (!e->stopping) {
         pthread_mutex_unlock(&e->lock);
         tend(e);

@@ -20,5 +20,5 @@ const char *__ubsan_default_options(void)
 
 const char *__tsan_default_options(void)
 {
-    return "log_path=" SAN_REPORTS "/tsan:suppressions=" SAN_SUPPRESSIONS ":report_signal_unsafe=0:history_size=4";
+    return "log_path=" SAN_REPORTS "/tsan:suppressions=" SAN_SUPPRESSIONS ":ignore_noninstrumented_modules=1:history_size=4";
 }

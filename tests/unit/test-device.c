@@ -31,7 +31,7 @@ static char dir[] = "/tmp/test-device.XXXXXX";
 
 static const char *in_dir(const char *rest)
 {
-    static char path[8][200];
+    static _Thread_local char path[8][200];
     static _Thread_local unsigned next;
     char *p = path[next++ % 8];
     (void)snprintf(p, sizeof path[0], "%s/%s", dir, rest);
