@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from process import Process
+from waiting import until
 
 
 @contextlib.contextmanager
@@ -73,8 +74,8 @@ def left_scratch(world, daemon):
 def test_what_is_left_behind_is_named(world, daemon, leave):
     assert world.leaks.all() == []
     with leave(world, daemon) as name:
-        found = world.leaks.all()
-        assert any(name in line for line in found), found
+        # a process that has just been started has no argv for an instant
+        until(lambda: any(name in line for line in world.leaks.all()), f"'{name}' to be named")
     assert world.leaks.all() == []
 
 
