@@ -12,25 +12,24 @@
 
 #include "base/cleanup.h"
 
-static int address_of(const char *path, struct sockaddr_un *addr, struct error *err)
+/* A socket, and the address that this path is. */
+static int socket_for(const char *path, struct sockaddr_un *addr, struct error *err)
 {
     *addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
     if (strlen(path) >= sizeof addr->sun_path)
         return error_set(err, -ENAMETOOLONG, "socket path %s is longer than %zu bytes", path,
                          sizeof addr->sun_path - 1);
     memcpy(addr->sun_path, path, strlen(path) + 1);
-    return 0;
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd < 0 ? error_set(err, -errno, "cannot make a socket: %s", error_text(errno)) : fd;
 }
 
 int channel_listen(const char *path, struct error *err)
 {
     struct sockaddr_un addr;
-    int rc = address_of(path, &addr, err);
-    if (rc < 0)
-        return rc;
-    auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    auto_close int fd = socket_for(path, &addr, err);
     if (fd < 0)
-        return error_set(err, -errno, "cannot make a socket: %s", error_text(errno));
+        return fd;
     (void)unlink(path);
     if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || chmod(path, 0600) < 0 || listen(fd, 16) < 0)
         return error_set(err, -errno, "cannot listen at %s: %s", path, error_text(errno));
@@ -40,12 +39,9 @@ int channel_listen(const char *path, struct error *err)
 int channel_connect(const char *path, struct error *err)
 {
     struct sockaddr_un addr;
-    int rc = address_of(path, &addr, err);
-    if (rc < 0)
-        return rc;
-    auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    auto_close int fd = socket_for(path, &addr, err);
     if (fd < 0)
-        return error_set(err, -errno, "cannot make a socket: %s", error_text(errno));
+        return fd;
     if (connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
         return error_set(err, -errno, "cannot connect to %s: %s", path, error_text(errno));
     return steal_fd(&fd);

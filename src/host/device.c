@@ -32,7 +32,8 @@ int device_start(struct device **ret, struct error *err)
     static const char *const argv[] = { "rbdvol-device", NULL };
     char path[PATH_MAX];
     int pair[2];
-    helper_path(path, sizeof path);
+    if (helper_path("device", path, sizeof path) < 0)
+        return error_set(err, -ENAMETOOLONG, "the path of rbdvol-device is too long");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return error_set(err, -errno, "cannot make a socket for rbdvol-device: %s", error_text(errno));
     auto_close int ours = pair[0], theirs = pair[1];

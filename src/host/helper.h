@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Where our helper program rbdvol-device is. */
+/* Where our helper programs are. */
 #pragma once
 
 #include <stddef.h>
 
-/* In the build tree: beside this program or beside its directory. Installed: in libexec. */
-void helper_path(char *buf, size_t size);
+/* The path of rbdvol-NAME. In the build tree: beside this program, or in the directory NAME next to its own.
+ * Installed: in libexec. 0, or -ENAMETOOLONG. */
+int helper_path(const char *name, char *buf, size_t size);

@@ -23,6 +23,7 @@
 #include "base/identity.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "host/helper.h"
 #include "host/mapper.h"
 #include "host/mountinfo.h"
 #include "host/procs.h"
@@ -59,21 +60,6 @@ static int path_of(char *buf, size_t size, const char *run_dir, const char *id, 
     return 0;
 }
 
-/* The helper beside our own program (a build tree has it in the directory "mapper" next door), else the
- * installed one. */
-static int program_path(char *buf, size_t size)
-{
-    static const char *const places[] = { PROGRAM, "../mapper/" PROGRAM };
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    char *slash = n > 0 ? memrchr(self, '/', (size_t)n) : NULL;
-    for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++)
-        if (snprintf(buf, size, "%.*s/%s", (int)(slash - self), self, places[i]) < (int)size &&
-            access(buf, X_OK) == 0)
-            return 0;
-    return snprintf(buf, size, "%s", RBDVOL_LIBEXECDIR "/" PROGRAM) < (int)size ? 0 : -ENAMETOOLONG;
-}
-
 static int fuse_mount(const char *file, int *ret, struct error *err)
 {
     char data[128];
@@ -94,7 +80,7 @@ static int spawn(const struct mapper_host *host, const struct mapping *m, const 
                  struct error *err)
 {
     char program[PATH_MAX], text[9][PATH_MAX + 32];
-    if (program_path(program, sizeof program) < 0)
+    if (helper_path("mapper", program, sizeof program) < 0)
         return error_set(err, -ENAMETOOLONG, "the path of %s is too long", PROGRAM);
     const char *const names[] = { "instance", "mapping", "pool",    "namespace", "image",
                                   "image-id", "conf",    "cluster", "user" };

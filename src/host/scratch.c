@@ -82,7 +82,8 @@ static size_t begin_argv(const struct fs *fs, char helper[static PATH_MAX], cons
 {
     size_t n = 0;
     if (fs->blind) {
-        helper_path(helper, PATH_MAX);
+        if (helper_path("device", helper, PATH_MAX) < 0) /* and then it cannot be run, which says so */
+            helper[0] = '\0';
         argv[n++] = helper;
         argv[n++] = "as-nobody";
     }
