@@ -237,6 +237,16 @@ int place_error(const struct place *p, int rc, struct error *err, const char *fm
     }
 }
 
+int place_check_pool(const struct place *p, struct error *err)
+{
+    char name[256];
+    int rc = rados_pool_reverse_lookup(rados_ioctx_get_cluster(p->io), rados_ioctx_get_id(p->io), name,
+                                       sizeof name);
+    if (rc == -ENOENT)
+        return link_forget(p->link, p->io, err);
+    return rc < 0 && rc != -ERANGE ? place_error(p, rc, err, "cannot tell whether the pool exists") : 0;
+}
+
 void cluster_status(struct cluster *c, struct cluster_status *ret)
 {
     LOCK_SCOPE(&c->lock);

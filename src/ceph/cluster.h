@@ -51,6 +51,10 @@ void place_done(struct place *p);
 int place_error(const struct place *p, int rc, struct error *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Is the pool of this place still there? Asks nobody while it is. -ENODEV: it was deleted since the place was
+ * first lent; a pool made anew under its name is found by the next cluster_place(). */
+int place_check_pool(const struct place *p, struct error *err);
+
 enum cluster_state { CLUSTER_CONNECTING, CLUSTER_UP, CLUSTER_DOWN };
 
 struct cluster_status {

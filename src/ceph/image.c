@@ -44,12 +44,21 @@ static size_t encode_string(char *to, const char *text)
     return sizeof le + n;
 }
 
+/* librados says -ENOENT for an object that is not there, and for any object of a pool that is not there: then
+ * nothing is known of the image. */
+static bool pool_is_gone(const struct place *p, int rc, struct error *err)
+{
+    return rc == -ENOENT && place_check_pool(p, err) < 0;
+}
+
 int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
                     struct error *err)
 {
     char object[NAME_BYTES], data[256];
     (void)snprintf(object, sizeof object, "rbd_id.%s", name);
     int n = rados_read(p->io, object, data, sizeof data, 0);
+    if (pool_is_gone(p, n, err))
+        return err->code;
     if (n == -ENOENT)
         return error_set(err, -ENOENT, "no image '%s'", name);
     if (n < 0)
@@ -80,6 +89,8 @@ static int directory_get(const struct place *p, const char *key, char *value, si
     if (iter)
         rados_omap_get_end(iter);
     rados_release_read_op(op);
+    if (pool_is_gone(p, rc, err))
+        return err->code;
     if (rc == -ENOENT)
         return error_set(err, rc, "not in the pool's directory");
     if (rc == -EUCLEAN)
@@ -260,6 +271,8 @@ int image_read_header(const struct place *p, const char *id, struct image_header
     if (iter)
         rados_omap_get_end(iter);
     rados_release_read_op(op);
+    if (pool_is_gone(p, rc, err))
+        return err->code;
     if (rc == -ENOENT)
         return error_set(err, rc, "image id %s is gone", id);
     if (rc < 0)
@@ -291,6 +304,8 @@ int image_set_meta(const struct place *p, const char *id, const char *key, const
         rados_write_op_omap_rm_keys2(op, keys, klens, 1);
     int rc = rados_write_op_operate(op, p->io, image_header_object(id, object), NULL, 0);
     rados_release_write_op(op);
+    if (pool_is_gone(p, rc, err))
+        return err->code;
     if (rc == -ENOENT)
         return error_set(err, rc, "image id %s is gone", id);
     return rc < 0 ? place_error(p, rc, err, "cannot write metadata %s of image id %s", key, id) : 0;
@@ -311,6 +326,8 @@ int image_list(const struct place *p, void (*visit)(void *arg, const char *name,
     } while (rc == -ERANGE);
     if (rc < 0)
         return place_error(p, rc, err, "cannot list the images");
+    if (max == 0 && pool_is_gone(p, -ENOENT, err)) /* for librbd no directory is an empty one */
+        return err->code;
     for (size_t i = 0; i < max; i++)
         visit(arg, images[i].name, images[i].id);
     rbd_image_spec_list_cleanup(images, max);

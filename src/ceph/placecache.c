@@ -11,7 +11,7 @@
 
 #define OPENING_MAX 32 /* names that are being asked for at once: clients choose them */
 
-enum entry_state { OPENING, READY, FAILED };
+enum entry_state { OPENING, READY, FAILED, GONE };
 
 struct entry {
     struct entry *next;
@@ -19,7 +19,7 @@ struct entry {
     char *pool, *ns;
     enum entry_state state;
     unsigned waiting; /* who will still look at it */
-    rados_ioctx_t io; /* when READY */
+    rados_ioctx_t io; /* when READY or GONE */
     int rc;           /* when FAILED */
 };
 
@@ -53,7 +53,7 @@ struct cluster_link *link_ref(struct cluster_link *link)
 
 static void entry_free(struct entry *e)
 {
-    if (e->state == READY)
+    if (e->state == READY || e->state == GONE)
         rados_ioctx_destroy(e->io);
     free(e->pool);
     free(e->ns);
@@ -89,7 +89,7 @@ bool link_condemned(const struct cluster_link *link)
 static struct entry *entry_find(struct cluster_link *link, const char *pool, const char *ns)
 {
     struct entry *e = link->entries;
-    while (e && (e->state == FAILED || strcmp(e->pool, pool) != 0 || strcmp(e->ns, ns) != 0))
+    while (e && (e->state == FAILED || e->state == GONE || strcmp(e->pool, pool) != 0 || strcmp(e->ns, ns) != 0))
         e = e->next;
     return e;
 }
@@ -167,7 +167,7 @@ int link_ioctx(struct cluster_link *link, const char *pool, const char *ns, mome
     while (e->state == OPENING && pthread_cond_timedwait(&link->opened, &link->lock, &until) == 0)
         ;
     e->waiting--;
-    if (e->state == READY) {
+    if (e->state == READY || e->state == GONE) {
         *ret = e->io;
         return 0;
     }
@@ -179,4 +179,15 @@ int link_ioctx(struct cluster_link *link, const char *pool, const char *ns, mome
         return error_set(err, rc, "cluster unreachable: the monitors did not say whether pool '%s' exists",
                          pool);
     return error_set(err, rc == -EACCES ? -EPERM : rc, "cannot open pool '%s': %s", pool, error_text(rc));
+}
+
+int link_forget(struct cluster_link *link, rados_ioctx_t io, struct error *err)
+{
+    LOCK_SCOPE(&link->lock);
+    for (struct entry *e = link->entries; e; e = e->next)
+        if (e->io == io) {
+            e->state = GONE;
+            return error_set(err, -ENODEV, "pool '%s' has been deleted", e->pool);
+        }
+    return error_set(err, -ENODEV, "the pool has been deleted");
 }

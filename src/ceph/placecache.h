@@ -24,3 +24,7 @@ bool link_condemned(const struct cluster_link *link);
 /* The ioctx of this pool and namespace, kept for as long as the link; errors as cluster_place(). */
 int link_ioctx(struct cluster_link *link, const char *pool, const char *ns, moment deadline,
                rados_ioctx_t *ret, struct error *err);
+
+/* The pool of this ioctx has been deleted: the next link_ioctx() opens the one that has its name then. The
+ * ioctx itself stays for who has it. Returns -ENODEV and says which pool it is. */
+int link_forget(struct cluster_link *link, rados_ioctx_t io, struct error *err);

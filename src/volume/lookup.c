@@ -100,6 +100,23 @@ int lookup_image(const struct place *p, const char *name, char id[static IMAGE_I
     return rc == -EUCLEAN ? finish_rename(p, name, id, err) : rc;
 }
 
+/* The image still has this name, but a rename away from it was begun: is it half done? Then it is finished,
+ * and the name is nobody's: -ENOENT. A mark alone says nothing: nothing of the rename may ever have landed.
+ */
+static int finish_leaving(const struct place *p, const struct making *m, const char *id, struct error *err)
+{
+    char final_id[IMAGE_ID_LEN + 1];
+    int rc = image_id_object(p, m->final, final_id, err);
+    if (rc == -ENOENT || (rc == 0 && strcmp(final_id, id) != 0))
+        return 0;
+    if (rc == 0)
+        rc = image_finish_rename(p, m->temp, m->final, id, err);
+    if (rc < 0)
+        return rc;
+    log_notice("finished an interrupted rename image=%s id=%s", m->final, id);
+    return error_set(err, -ENOENT, "it has been renamed to '%s'", m->final);
+}
+
 int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret,
                   struct error *err)
 {
@@ -114,9 +131,11 @@ int lookup_header(const struct place *p, const char *name, const char *id, struc
         rc = image_finish_rename(p, m.temp, name, id, err);
         if (rc == 0)
             rc = image_set_meta(p, id, MAKING_KEY, NULL, err);
-        if (rc < 0)
-            return rc;
+    } else if (h.making && making_decode(h.making, &m) == 0 && strcmp(m.temp, name) == 0) {
+        rc = finish_leaving(p, &m, id, err);
     }
+    if (rc < 0)
+        return rc;
     *ret = h;
     h = (struct image_header){ 0 };
     return 0;

@@ -50,14 +50,21 @@ static int admit(struct volume *v, const char *id, moment deadline, struct error
     return holders_admit(&v->holders, id, v->known && v->facts.sharing == SHARING_HOST, err);
 }
 
-static void add_holder(struct volumes *e, struct volume *v, const char *id, pid_t pid)
+/* lives_on: the container of a caller that is gone still runs. Then this is one more for it (docker cp), and the
+ * caller that is gone stays on record: should Docker never unmount, which it does not under live-restore, the
+ * holder is stale as soon as the container has ended. With the lock held. */
+static void add_holder(struct volumes *e, struct volume *v, const char *id, pid_t pid, bool lives_on)
 {
     uint64_t start = 0;
     const struct holder *was = holders_find(&v->holders, id);
     bool gone = was && was->peer != 0 && !procs_alive(was->peer, was->peer_start);
-    if (pid == 0 || procs_start_time(pid, &start) < 0)
+    if (gone && lives_on) {
+        pid = was->peer;
+        start = was->peer_start;
+    } else if (pid == 0 || procs_start_time(pid, &start) < 0) {
         pid = 0;
-    holders_add(&v->holders, id, pid, start, gone);
+    }
+    holders_add(&v->holders, id, pid, start, gone && !lives_on);
     statefile_save(e, v);
 }
 
@@ -100,11 +107,12 @@ static int join(struct volumes *e, struct volume *v, const char *id, const struc
                 moment deadline, unsigned *failures, struct error *err)
 {
     for (bool again = false;; again = true) {
+        bool lives_on = stale_lives_on(e, v, id, deadline);
         pthread_mutex_lock(&v->lock);
         int rc = admit(v, id, deadline, err);
         if (rc == 0) {
             *failures = v->failures;
-            add_holder(e, v, id, caller->pid);
+            add_holder(e, v, id, caller->pid, lives_on);
         }
         pthread_mutex_unlock(&v->lock);
         if (rc == 0 || again || stale_drop(e, v) == 0)
@@ -117,9 +125,9 @@ static int mount_known(struct volumes *e, struct volume *v, const char *id, cons
 {
     unsigned failures = 0;
     int rc = join(e, v, id, caller, deadline, &failures, err);
+    drive_kick(e, v); /* also when refused: an Unmount may have come while the gate was taken to look */
     if (rc < 0)
         return rc;
-    drive_kick(e, v);
     {
         LOCK_SCOPE(&v->lock);
         rc = wait_until_mounted(v, id, failures, caller, deadline, err);

@@ -223,7 +223,8 @@ static size_t list_local(struct volumes *e, json_t *out)
     struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&all[i]->lock);
-        bool here = all[i]->rung == RUNG_MOUNTED || all[i]->holders.n > 0;
+        /* a Mount that waits for the cluster may be of a volume that does not exist */
+        bool here = all[i]->known && (all[i]->rung == RUNG_MOUNTED || all[i]->holders.n > 0);
         pthread_mutex_unlock(&all[i]->lock);
         if (here) {
             add_volume(e, out, &all[i]->name,

@@ -165,10 +165,10 @@ static int remove_in_gate(struct work *w, struct error *err)
         rc = engine_place(w->engine, name, &p, err);
     if (rc == 0)
         rc = lookup_image(&p, name->image, id, err);
-    if (rc == -ENOENT)
-        return 0; /* Docker's and Mesos' retries: it is gone, as asked */
     if (rc == 0)
         rc = lookup_header(&p, name->image, id, &h, err);
+    if (rc == -ENOENT)
+        return 0; /* Docker's and Mesos' retries: it is gone, as asked */
     if (rc == 0)
         rc = check_ours(name, &h, err);
     if (rc == 0)

@@ -54,6 +54,15 @@ static int take_number(const json_t *in, const char *key, uint32_t max, uint32_t
     return 0;
 }
 
+static int take_flag(const json_t *in, const char *key, bool *to, struct error *err)
+{
+    const json_t *value = json_object_get(in, key);
+    if (value && !json_is_boolean(value))
+        return error_set(err, -EINVAL, "'%s' is neither true nor false", key);
+    *to = json_is_true(value);
+    return 0;
+}
+
 /* Keeps what this version does not know. */
 static json_t *unknown_of(json_t *in)
 {
@@ -83,6 +92,10 @@ static int decode_members(json_t *in, struct spec *s, struct error *err)
         rc = take_number(in, "gid", UINT32_MAX - 1, &s->gid, err);
     if (rc == 0)
         rc = take_number(in, "mode", 07777, &s->mode, err);
+    if (rc == 0)
+        rc = take_flag(in, "fresh", &s->fresh, err);
+    if (rc == 0)
+        rc = take_flag(in, "formatting", &s->formatting, err);
     if (rc < 0)
         return rc;
     const struct fs *fs = fs_find(s->fstype);
@@ -91,8 +104,6 @@ static int decode_members(json_t *in, struct spec *s, struct error *err)
     if (strcmp(sharing, "exclusive") != 0 && strcmp(sharing, "host") != 0)
         return error_set(err, -EINVAL, "sharing '%s' is neither exclusive nor host", sharing);
     s->sharing = strcmp(sharing, "host") == 0 ? SHARING_HOST : SHARING_EXCLUSIVE;
-    s->fresh = json_is_true(json_object_get(in, "fresh"));
-    s->formatting = json_is_true(json_object_get(in, "formatting"));
     rc = fs_check_mkfs_options(fs, s->mkfs_options, err);
     return rc < 0 ? rc : fs_check_mount_options(fs, s->mount_options, err);
 }
@@ -104,7 +115,7 @@ int spec_decode(const char *text, struct spec *ret, struct error *err)
     if (!json_is_object(in))
         return error_set(err, -EINVAL, "the image's metadata " SPEC_KEY " is no JSON object");
     const json_t *version = json_object_get(in, "version");
-    if (!json_is_integer(version))
+    if (!json_is_integer(version) || json_integer_value(version) < 1)
         return error_set(err, -EINVAL, "the image's metadata " SPEC_KEY " has no version");
     if (json_integer_value(version) > SPEC_VERSION)
         return error_set(err, -EPROTONOSUPPORT,

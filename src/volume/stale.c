@@ -28,11 +28,16 @@ static enum verdict look(struct volumes *e, struct volume *v, char *who, size_t 
     return rc == 0 ? UNUSED : rc == 1 ? USED : UNKNOWN;
 }
 
+static bool caller_gone(const struct holder *h)
+{
+    return h->peer != 0 && !procs_alive(h->peer, h->peer_start);
+}
+
 static bool is_stale(const struct holder *h)
 {
     if (h->id[0] == '\0' || h->pending)
         return false;
-    return (h->peer != 0 && !procs_alive(h->peer, h->peer_start)) || time(NULL) - h->since > OLD_S;
+    return caller_gone(h) || time(NULL) - h->since > OLD_S;
 }
 
 /* With the lock held. */
@@ -69,6 +74,23 @@ unsigned stale_drop(struct volumes *e, struct volume *v)
     unsigned dropped = look(e, v, who, sizeof who) == UNUSED ? drop_stale(e, v) : 0;
     volume_gate_leave(v);
     return dropped;
+}
+
+bool stale_lives_on(struct volumes *e, struct volume *v, const char *id, moment deadline)
+{
+    char who[160];
+    struct error busy;
+    {
+        LOCK_SCOPE(&v->lock);
+        const struct holder *h = holders_find(&v->holders, id);
+        if (!h || id[0] == '\0' || !caller_gone(h))
+            return false;
+    }
+    if (volume_gate_enter(v, "looking at", deadline, &busy) < 0)
+        return false;
+    enum verdict verdict = look(e, v, who, sizeof who);
+    volume_gate_leave(v);
+    return verdict == USED;
 }
 
 /* With the lock held. */

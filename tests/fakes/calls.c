@@ -19,6 +19,7 @@
 struct rule {
     char call[NAME_SIZE];
     int code;
+    unsigned successes;   /* so many succeed first */
     unsigned times, late; /* so many fail at their beginning, at their end */
     bool hold;
     unsigned held;
@@ -93,6 +94,14 @@ void fake_fail(const char *call, int code, unsigned times)
     struct rule *r = rule_for(call);
     r->code = code;
     r->times = times;
+    r->successes = 0;
+}
+
+void fake_fail_after(const char *call, unsigned successes, int code, unsigned times)
+{
+    fake_fail(call, code, times);
+    LOCK_SCOPE(&calls.lock);
+    rule_for(call)->successes = successes;
 }
 
 void fake_fail_late(const char *call, int code)
@@ -141,6 +150,15 @@ void fake_go(const char *call)
     LOCK_SCOPE(&calls.lock);
     rule_for(call)->hold = false;
     pthread_cond_broadcast(&calls.changed);
+}
+
+void fake_go_all(void)
+{
+    LOCK_SCOPE(&calls.lock);
+    for (size_t i = 0; i < RULES_MAX; i++)
+        calls.rules[i].hold = false;
+    if (calls.ready)
+        pthread_cond_broadcast(&calls.changed);
 }
 
 /* A wait in vain: says for what, and ends the program. */
@@ -209,6 +227,10 @@ static int wanted_by_rule(const char *call, const char *on, bool late)
         unsigned *left = late ? &r->late : &r->times;
         if (*left == 0 || !applies(r, call, on))
             continue;
+        if (!late && r->successes) {
+            r->successes--;
+            continue;
+        }
         if (*left != FAKE_FOREVER)
             --*left;
         return r->code;

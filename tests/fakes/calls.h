@@ -16,6 +16,9 @@ void fake_calls_reset(void);
 /* The next so many of these calls fail with this code and have no effect. times 0 ends it. */
 void fake_fail(const char *call, int code, unsigned times);
 
+/* The same, but so many of them succeed first. */
+void fake_fail_after(const char *call, unsigned successes, int code, unsigned times);
+
 /* The next of these calls does its work, and reports this code all the same: "outcome unknown". */
 void fake_fail_late(const char *call, int code);
 
@@ -31,6 +34,7 @@ const char *fake_failed_call(void);
 /* These calls wait at their beginning until fake_go. */
 void fake_hold(const char *call);
 void fake_go(const char *call);
+void fake_go_all(void);
 
 /* Waits until n threads are held at this call. A test that waits in vain fails. */
 void fake_wait_held(const char *call, unsigned n);

@@ -99,6 +99,7 @@ void fixture_setup(struct fixture *f)
 
 void fixture_stop(struct fixture *f)
 {
+    fake_go_all(); /* a test that failed in the middle may have left some */
     volumes_stop(f->engine);
     f->engine = NULL;
 }
@@ -111,13 +112,20 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
+void fixture_remove(struct fixture *f)
+{
+    fixture_stop(f);
+    (void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 void fixture_teardown(struct fixture *f)
 {
     char text[160];
-    fixture_stop(f);
-    (void)nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    if (fake_places_lent() != 0)
-        fail("a place was not given back");
+    fixture_remove(f);
+    if (fake_places_lent() != 0) {
+        (void)snprintf(text, sizeof text, "%d places were not given back", fake_places_lent());
+        fail(text);
+    }
     unsigned now = open_fds();
     if (now != f->fds) {
         (void)snprintf(text, sizeof text, "%u descriptors were open before, %u are now", f->fds, now);

@@ -32,6 +32,9 @@ void fixture_stop(struct fixture *f);
  * given back. */
 void fixture_teardown(struct fixture *f);
 
+/* Stops it, when it runs, and removes its directory. */
+void fixture_remove(struct fixture *f);
+
 /* cmocka's setup and teardown of one test: *state is a fixture with a running engine. */
 int fixture_test_setup(void **state);
 int fixture_test_teardown(void **state);

@@ -8,6 +8,7 @@
 
 #include "fakes/calls.h"
 #include "fakes/world.h"
+#include "host/mountpoint.h"
 
 #define MOUNTS 64
 
@@ -121,4 +122,12 @@ int mountinfo_at(const char *path, struct mount_entry *ret, struct error *err)
     }
     fake_unlock();
     return m != NULL;
+}
+
+/* ---- host/mountpoint.h ---- */
+
+void mountpoint_forget(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    fake_changed("forget %s", slash ? slash + 1 : path);
 }

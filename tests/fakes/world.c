@@ -365,14 +365,13 @@ void fake_rename_stops_after(unsigned writes, int code)
 int image_rename(const struct place *p, const char *from, const char *to, const char *id, struct error *err)
 {
     int code;
-    (void)id;
     int rc = fake_call("image_rename", to, err);
     if (rc < 0)
         return rc;
     {
         LOCK_SCOPE(&world);
-        struct fake_image *image = by_directory(fake_pool_of(p), from);
-        if (!image)
+        struct fake_image *image = fake_image_by_id(p, id);
+        if (!image || strcmp(image->listed, from) != 0)
             return error_set(err, -ENODEV, "cannot rename image '%s'", from);
         if (by_object(fake_pool_of(p), to) || by_directory(fake_pool_of(p), to))
             return error_set(err, -EEXIST, "cannot rename image '%s' to '%s': File exists", from, to);

@@ -448,8 +448,8 @@ static void a_mount_during_a_descent_turns_it_round(void **state)
     assert_int_equal(fixture_end(&down), 0);
     assert_int_equal(fixture_end(&up), 0);
     fixture_settle(f);
-    fixture_expect_trace(
-        "device_start, umount db, attach 4096, mount db xfs noatime,nodev,nosuid, device_end");
+    fixture_expect_trace("device_start, umount db, device_end, device_start, attach 4096, "
+                         "mount db xfs noatime,nodev,nosuid, device_end");
 }
 
 static void a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry(void **state)

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* What Remove does, and all it refuses to. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cmocka-headers.h"
+#include "fakes/engine.h"
+#include "volume/remove.h"
+
+#define ANON  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define STEPS 32
+
+static int take_away(struct fixture *f, const char *name, struct error *err)
+{
+    *err = (struct error){ 0 };
+    return remove_volume(f->engine, name, false, clock_in_ms(10000), err);
+}
+
+static void refuses(struct fixture *f, int code, const char *words)
+{
+    struct error err;
+    int rc = take_away(f, "db", &err);
+    if (rc != code || !strstr(err.msg, words) || !strstr(err.msg, "cannot remove 'rbd/db'"))
+        fail_msg("%d %s", rc, err.msg);
+    assert_non_null(fake_image_find("rbd", "db"));
+    assert_int_equal(fake_trash_count(), 0);
+}
+
+static void a_volume_goes_to_the_trash_and_can_be_removed_again(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    fake_volume_add(NULL, ANON);
+    assert_int_equal(take_away(f, "db@1024", &err), 0);
+    fixture_expect_trace("lock db rbdvol.ctl, trash db keep_s=604800, unlock  rbdvol.ctl, forget db");
+    assert_int_equal(take_away(f, "db", &err), 0); /* Docker's and Mesos' retries */
+    fixture_expect_trace("");
+    assert_int_equal(take_away(f, ANON, &err), 0);
+    auto_free char *trace = fake_trace();
+    assert_non_null(strstr(trace, "keep_s=3600,"));
+    fixture_settle(f);
+    assert_null(fixture_volume(f, "db"));
+}
+
+static void delete_goes_through_the_trash(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(remove_volume(f->engine, "db", true, clock_in_ms(10000), &err), 0);
+    fixture_expect_trace("lock db rbdvol.ctl, trash db keep_s=0, unlock  rbdvol.ctl, forget db, purge");
+    f->settings.remove = REMOVE_DELETE;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    i->snapshots = true;
+    refuses(f, -EBUSY, "it has snapshots");
+    i->snapshots = false;
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_int_equal(fake_image_count() + fake_trash_count(), 0);
+    f->settings.remove = REMOVE_TRASH;
+    fake_volume_add(NULL, "db")->snapshots = true;
+    assert_int_equal(take_away(f, "db", &err), 0);
+}
+
+static void the_policy_rename_keeps_the_image_under_a_free_name(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    f->settings.remove = REMOVE_RENAME;
+    fake_volume_add(NULL, "db");
+    fake_volume_add(NULL, "zz_db");
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_null(fake_image_find("rbd", "db"));
+    const struct fake_image *i = fake_image_find("rbd", "zz_db.1");
+    assert_non_null(i);
+    assert_null(i->making);
+    assert_int_equal(fake_trash_count(), 0);
+    /* cut off in the middle: whoever looks at the name next finishes it */
+    for (unsigned writes = 1; writes < 3; writes++) {
+        fake_volume_add(NULL, "other");
+        fake_rename_stops_after(writes, -ETIMEDOUT);
+        assert_int_equal(take_away(f, "other", &err), -ETIMEDOUT);
+        assert_int_equal(take_away(f, "other", &err), 0);
+        assert_null(fake_image_find("rbd", "other"));
+        i = fake_image_find("rbd", writes == 1 ? "zz_other" : "zz_other.1");
+        assert_non_null(i);
+        assert_string_equal(i->objects[0], i->listed);
+        assert_string_equal(i->objects[1], "");
+        assert_int_equal(fake_trash_count(), 0);
+    }
+    /* cut off before anything of it was written: it is a volume still */
+    fake_volume_add(NULL, "other");
+    fake_rename_stops_after(0, -ETIMEDOUT);
+    assert_int_equal(take_away(f, "other", &err), -ETIMEDOUT);
+    assert_int_equal(fixture_mount(f, "other", "one", &err), 0);
+    assert_int_equal(fixture_unmount(f, "other", "one", &err), 0);
+    assert_int_equal(take_away(f, "other", &err), 0);
+    assert_non_null(fake_image_find("rbd", "zz_other.2"));
+    /* by hand for good, whatever the policy */
+    fake_volume_add(NULL, "db");
+    assert_int_equal(remove_volume(f->engine, "db", true, clock_in_ms(10000), &err), 0);
+    assert_null(fake_image_find("rbd", "db"));
+    assert_null(fake_image_find("rbd", "zz_db.2"));
+}
+
+static void the_policy_ignore_leaves_it(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    f->settings.remove = REMOVE_IGNORE;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_non_null(fake_image_find("rbd", "db"));
+    fixture_expect_trace("");
+}
+
+static void a_volume_in_use_is_refused_and_says_by_whom(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_process_add(77, 1);
+    assert_int_equal(fixture_mount(f, "db", "0123456789abcdef", &err), 0);
+    refuses(f, -EBUSY, "in use on this host by mount ID 0123456789ab");
+    assert_int_equal(fixture_unmount(f, "db", "0123456789abcdef", &err), 0);
+    assert_int_equal(fixture_mount(f, "db", "", &err), 0);
+    refuses(f, -EBUSY, "in use on this host by a caller without ID");
+    fake_pin("pid 4711 (bash)");
+    assert_int_equal(fixture_unmount(f, "db", "", &err), -EBUSY);
+    refuses(f, -EBUSY, "pid 4711 (bash) still uses");
+    fake_pin(NULL);
+    assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
+    fixture_settle(f);
+    /* elsewhere */
+    fake_image_watch(i, "192.0.2.9:0/5", true);
+    refuses(f, -EBUSY, "opened by another client at 192.0.2.9:0/5");
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", "192.0.2.9:0/5");
+    fake_image_lock_set(i, "rbdvol", "host9/m/b/rbd/abc/192.0.2.9:0/5", "", "192.0.2.9:0/4");
+    refuses(f, -EBUSY, "in use on host host9");
+    fake_image_watch(i, "192.0.2.9:0/5", false);
+    refuses(f, -EBUSY, "its watch has lapsed");
+}
+
+static void an_image_that_is_not_ours_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    fake_image_add(NULL, "db");
+    refuses(f, -EPERM, "neither made nor ever mounted by rbdvol");
+    fixture_expect_trace("");
+}
+
+static void a_user_that_comes_between_our_looks_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_fail_after("image_watcher", 1, -ETIMEDOUT, 1); /* the look with rbdvol.ctl held */
+    refuses(f, -ETIMEDOUT, "injected");
+    fixture_expect_trace("lock db rbdvol.ctl, unlock db rbdvol.ctl");
+    assert_null(fake_image_lock(i, "rbdvol.ctl"));
+}
+
+static void what_cannot_be_asked_is_not_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    fake_cluster_set(FAKE_CLUSTER_DOWN);
+    refuses(f, -ENOTCONN, "unreachable");
+    fake_cluster_set(FAKE_CLUSTER_UP);
+    unsigned n;
+    for (n = 1; n < STEPS; n++) {
+        fake_fail_nth(n, -EIO, false);
+        int rc = take_away(f, "db", &err);
+        if (!fake_nth_failed())
+            break;
+        if (rc != -EIO || !fake_image_find("rbd", "db"))
+            fail_msg("failure at %s: %d %s", fake_failed_call(), rc, err.msg);
+        assert_null(fake_image_lock(fake_image_find("rbd", "db"), "rbdvol.ctl"));
+    }
+    assert_in_range(n, 8, STEPS - 1);
+    fake_mend();
+    assert_int_equal(take_away(f, "other/db", &err), -ENODEV); /* a missing pool is no missing volume */
+    assert_int_equal(take_away(f, "../db", &err), -EINVAL);
+}
+
+static void a_name_in_two_pools_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_pool *ssd = fake_pool_add("ssd", "");
+    fixture_stop(f);
+    f->settings.npools = 2;
+    (void)snprintf(f->settings.pools[1], sizeof f->settings.pools[1], "ssd");
+    fixture_start(f);
+    fake_volume_add(NULL, "db");
+    fake_volume_add(ssd, "db");
+    assert_int_equal(take_away(f, "db", &err), -EEXIST);
+    assert_non_null(strstr(err.msg, "write 'rbd/db' or 'ssd/db'"));
+    assert_int_equal(take_away(f, "ssd/db", &err), 0);
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_int_equal(fake_image_count(), 0);
+}
+
+static void a_remove_waits_for_the_gate_and_not_for_ever(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct parallel p;
+    fake_volume_add(NULL, "db");
+    fake_hold("map");
+    fixture_begin(&p, f, false, "db", "one");
+    fake_wait_held("map", 1);
+    int rc = remove_volume(f->engine, "db", false, clock_in_ms(20), &err);
+    assert_true(rc == -EBUSY || rc == -EINPROGRESS);
+    assert_non_null(strstr(err.msg, "try again"));
+    fake_go("map");
+    assert_int_equal(fixture_end(&p), 0);
+    assert_non_null(fake_image_find("rbd", "db"));
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_volume_goes_to_the_trash_and_can_be_removed_again),
+        TEST(delete_goes_through_the_trash),
+        TEST(the_policy_rename_keeps_the_image_under_a_free_name),
+        TEST(the_policy_ignore_leaves_it),
+        TEST(a_volume_in_use_is_refused_and_says_by_whom),
+        TEST(an_image_that_is_not_ours_is_refused),
+        TEST(a_user_that_comes_between_our_looks_is_left_alone),
+        TEST(what_cannot_be_asked_is_not_removed),
+        TEST(a_name_in_two_pools_is_refused),
+        TEST(a_remove_waits_for_the_gate_and_not_for_ever),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

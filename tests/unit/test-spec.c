@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cmocka-headers.h"
+#include "volume/spec.h"
+
+static void a_spec_is_read_as_it_was_written(void **state)
+{
+    struct spec s = { .fstype = "ext4",
+                      .mkfs_options = "-m+1",
+                      .mount_options = "noatime+data=journal",
+                      .uid = 70,
+                      .gid = 4294967294,
+                      .mode = 02775,
+                      .sharing = SHARING_HOST,
+                      .fresh = true,
+                      .formatting = true };
+    auto_spec struct spec again = { 0 };
+    struct error err;
+    (void)state;
+    auto_free char *text = spec_encode(&s);
+    assert_int_equal(spec_decode(text, &again, &err), 0);
+    assert_string_equal(again.fstype, s.fstype);
+    assert_string_equal(again.mkfs_options, s.mkfs_options);
+    assert_string_equal(again.mount_options, s.mount_options);
+    assert_int_equal(again.uid, s.uid);
+    assert_true(again.gid == s.gid);
+    assert_int_equal(again.mode, s.mode);
+    assert_int_equal(again.sharing, s.sharing);
+    assert_true(again.fresh);
+    assert_true(again.formatting);
+    assert_null(again.unknown);
+    auto_free char *second = spec_encode(&again);
+    assert_string_equal(second, text);
+    s.formatting = false;
+    auto_free char *done = spec_encode(&s);
+    assert_null(strstr(done, "formatting"));
+}
+
+static void what_is_not_said_has_a_default(void **state)
+{
+    auto_spec struct spec s = { 0 };
+    struct error err;
+    (void)state;
+    assert_int_equal(spec_decode("{\"version\":1,\"fstype\":\"xfs\"}", &s, &err), 0);
+    assert_string_equal(s.mount_options, "");
+    assert_int_equal(s.mode, 0755);
+    assert_int_equal(s.sharing, SHARING_EXCLUSIVE);
+    assert_false(s.fresh);
+}
+
+static void what_a_later_version_added_is_kept(void **state)
+{
+    auto_spec struct spec s = { 0 };
+    struct error err;
+    (void)state;
+    assert_int_equal(
+        spec_decode("{\"version\":1,\"fstype\":\"xfs\",\"fresh\":true,\"qos\":{\"iops\":[1,2.5,null]},"
+                    "\"note\":\"\\u00e4\"}",
+                    &s, &err),
+        0);
+    s.fresh = false;
+    auto_free char *text = spec_encode(&s);
+    assert_non_null(strstr(text, "\"qos\":{\"iops\":[1,2.5,null]}"));
+    assert_non_null(strstr(text, "\"note\":\"\xc3\xa4\""));
+    assert_non_null(strstr(text, "\"fresh\":false"));
+    auto_spec struct spec again = { 0 };
+    assert_int_equal(spec_decode(text, &again, &err), 0);
+    assert_int_equal(json_object_size(again.unknown), 2);
+}
+
+static void a_newer_version_is_refused_and_says_so(void **state)
+{
+    struct spec s;
+    struct error err;
+    (void)state;
+    assert_int_equal(spec_decode("{\"version\":2,\"fstype\":\"zfs\"}", &s, &err), -EPROTONOSUPPORT);
+    assert_non_null(strstr(err.msg, "made by a newer rbdvol"));
+    assert_non_null(strstr(err.msg, "update"));
+}
+
+static void what_this_program_would_not_have_written_is_refused(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "x",
+        "null",
+        "[]",
+        "\"xfs\"",
+        "{}",
+        "{\"fstype\":\"xfs\"}",
+        "{\"version\":\"1\",\"fstype\":\"xfs\"}",
+        "{\"version\":1.0,\"fstype\":\"xfs\"}",
+        "{\"version\":0,\"fstype\":\"xfs\"}",
+        "{\"version\":-1,\"fstype\":\"xfs\"}",
+        "{\"version\":99999999999999999999,\"fstype\":\"xfs\"}",
+        "{\"version\":1}",
+        "{\"version\":1,\"version\":1,\"fstype\":\"xfs\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"fstype\":\"ext4\"}",
+        "{\"version\":1,\"fstype\":\"xfs\"} x",
+        "{\"version\":1,\"fstype\":null}",
+        "{\"version\":1,\"fstype\":[\"xfs\"]}",
+        "{\"version\":1,\"fstype\":\"\"}",
+        "{\"version\":1,\"fstype\":\"XFS\"}",
+        "{\"version\":1,\"fstype\":\"vfat\"}",
+        "{\"version\":1,\"fstype\":\"../../bin/sh\"}",
+        "{\"version\":1,\"fstype\":\"xfs\\u0000\"}",
+        "{\"version\":1,\"fstype\":\"xfsxfsxfsxfsxfsxfs\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mount-options\":\"suid,dev\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mount-options\":\"logdev=/dev/sda\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mount-options\":\"noatime+\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mount-options\":7}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mount-options\":[\"noatime\"]}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mkfs-options\":\"/dev/sda\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mkfs-options\":\"-l+logdev=/dev/sda\"}",
+        "{\"version\":1,\"fstype\":\"btrfs\",\"mkfs-options\":\"-r+/etc\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"uid\":-1}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"uid\":4294967295}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"uid\":\"0\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"uid\":0.5}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"uid\":true}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"gid\":99999999999}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mode\":4096}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mode\":\"0755\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"sharing\":\"all\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"sharing\":true}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"fresh\":\"yes\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"fresh\":1}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"formatting\":null}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct spec s = { 0 };
+        struct error err = { 0 };
+        int rc = spec_decode(texts[i], &s, &err);
+        if (rc != -EINVAL || !err.msg[0])
+            fail_msg("%s: %d %s", texts[i], rc, err.msg);
+    }
+    auto_free char *long_options = calloc(1, 4096);
+    (void)snprintf(long_options, 4096, "{\"version\":1,\"fstype\":\"xfs\",\"mount-options\":\"noatime");
+    while (strlen(long_options) < 1000)
+        (void)strcat(long_options, "+noatime");
+    (void)strcat(long_options, "\"}");
+    struct spec s;
+    struct error err;
+    assert_int_equal(spec_decode(long_options, &s, &err), -EINVAL);
+}
+
+static void the_hosts_defaults_are_words_joined_by_plus(void **state)
+{
+    static char xfs[] = "xfs", mkfs[] = "-m,reflink=0", words[] = "noatime,nodev+nosuid";
+    const struct settings settings = { .fstype = xfs,
+                                       .mkfs_options = mkfs,
+                                       .mount_options = words,
+                                       .uid = 5,
+                                       .gid = 6,
+                                       .mode = 0700,
+                                       .sharing = SHARING_HOST };
+    struct spec s;
+    char buf[SPEC_OPTIONS_MAX + 1];
+    (void)state;
+    spec_default(&settings, &s);
+    assert_string_equal(s.mkfs_options, "-m+reflink=0");
+    assert_string_equal(s.mount_options, "noatime+nodev+nosuid");
+    assert_int_equal(s.uid, 5);
+    assert_int_equal(s.mode, 0700);
+    assert_int_equal(s.sharing, SHARING_HOST);
+    assert_false(s.fresh);
+    assert_string_equal(spec_mount_words(&s, buf), "noatime,nodev,nosuid");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_spec_is_read_as_it_was_written),
+        cmocka_unit_test(what_is_not_said_has_a_default),
+        cmocka_unit_test(what_a_later_version_added_is_kept),
+        cmocka_unit_test(a_newer_version_is_refused_and_says_so),
+        cmocka_unit_test(what_this_program_would_not_have_written_is_refused),
+        cmocka_unit_test(the_hosts_defaults_are_words_joined_by_plus),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
