@@ -12,9 +12,11 @@
 #include "base/log.h"
 #include "ceph/imagelock.h"
 
-#define TRASHED      "rbdvol.trashed"
-#define WATCHERS_MAX 64
-#define TRASH_PAGE   256
+#define TRASHED       "rbdvol.trashed"
+#define TRASHED_TIME  "{\"version\":1,\"time\":" /* how the mark begins */
+#define TRASHED_MAX_S 300                        /* from the mark to the move, by one host's clock */
+#define WATCHERS_MAX  64
+#define TRASH_PAGE    256
 
 static const struct {
     const char *name;
@@ -85,8 +87,8 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
                 struct error *err)
 {
     char mark[160];
-    (void)snprintf(mark, sizeof mark, "{\"version\":1,\"time\":%" PRId64 ",\"host\":\"%.64s\"}",
-                   (int64_t)time(NULL), host);
+    (void)snprintf(mark, sizeof mark, TRASHED_TIME "%" PRId64 ",\"host\":\"%.64s\"}", (int64_t)time(NULL),
+                   host);
     int rc = image_set_meta(p, id, TRASHED, mark, err);
     if (rc < 0)
         return rc;
@@ -109,8 +111,9 @@ int image_purge(const struct place *p, const char *id, struct error *err)
                                    : 0;
 }
 
-/* Was it we who put this there? */
-static int is_ours(const struct place *p, const char *id)
+/* Was it we who put this there, and this time? The mark stays on an image that is restored, and whoever moves
+ * it to the trash again may want it back. */
+static int is_ours(const struct place *p, const char *id, time_t deleted)
 {
     char object[IMAGE_ID_LEN + 16];
     const char *keys[] = { "metadata_" TRASHED };
@@ -122,7 +125,15 @@ static int is_ours(const struct place *p, const char *id)
     int rc = rados_read_op_operate(op, p->io, image_header_object(id, object), 0);
     char *k = NULL, *v = NULL;
     size_t klen, vlen;
-    int ours = rc == 0 && inner == 0 && rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k;
+    int ours = rc == 0 && inner == 0 && rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k &&
+               vlen > strlen(TRASHED_TIME) && memcmp(v, TRASHED_TIME, strlen(TRASHED_TIME)) == 0;
+    if (ours) {
+        char number[24] = "";
+        memcpy(number, v + strlen(TRASHED_TIME),
+               vlen - strlen(TRASHED_TIME) < sizeof number ? vlen - strlen(TRASHED_TIME) : sizeof number - 1);
+        int64_t marked = strtoll(number, NULL, 10);
+        ours = deleted >= marked - 1 && deleted - marked <= TRASHED_MAX_S;
+    }
     if (iter)
         rados_omap_get_end(iter);
     rados_release_read_op(op);
@@ -145,7 +156,7 @@ int image_purge_own(const struct place *p, unsigned *purged, struct error *err)
         return place_error(p, rc, err, "cannot list the trash");
     for (size_t i = 0; i < max; i++) {
         if (entries[i].source != RBD_TRASH_IMAGE_SOURCE_USER || entries[i].deferment_end_time > time(NULL) ||
-            strlen(entries[i].id) > IMAGE_ID_LEN || !is_ours(p, entries[i].id))
+            strlen(entries[i].id) > IMAGE_ID_LEN || !is_ours(p, entries[i].id, entries[i].deletion_time))
             continue;
         rc = rbd_trash_remove(p->io, entries[i].id, false);
         if (rc == 0) {

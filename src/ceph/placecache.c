@@ -89,7 +89,8 @@ bool link_condemned(const struct cluster_link *link)
 static struct entry *entry_find(struct cluster_link *link, const char *pool, const char *ns)
 {
     struct entry *e = link->entries;
-    while (e && (e->state == FAILED || e->state == GONE || strcmp(e->pool, pool) != 0 || strcmp(e->ns, ns) != 0))
+    while (e &&
+           (e->state == FAILED || e->state == GONE || strcmp(e->pool, pool) != 0 || strcmp(e->ns, ns) != 0))
         e = e->next;
     return e;
 }

@@ -126,10 +126,27 @@ int claim_take(struct volumes *e, struct volume *v, const struct place *p, struc
     return rc;
 }
 
+/* Does the record still tell whose the managed lock is? Then a mapping of ours ended without releasing it,
+ * and other hosts must be able to say so. 1 yes, 0 no. */
+static int record_is_needed(struct volumes *e, const struct place *p, const char *id, struct error *err)
+{
+    struct owner_record r;
+    struct lock_holder h;
+    bool managed = false;
+    int rc = imagelock_image_holder(p, id, &h, &managed, err);
+    if (rc != 1 || !managed)
+        return rc < 0 ? rc : 0;
+    rc = owner_read(p, id, &r, err);
+    return rc == 1 ? owner_is_self(&r, &e->self) && strcmp(r.address, h.address) == 0 : rc;
+}
+
 int claim_drop(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
-    int rc = owner_remove(p, v->image_id, &e->self, err);
+    int rc = record_is_needed(e, p, v->image_id, err);
     if (rc == 0)
-        ctl_drop(p, &v->ctl);
-    return rc;
+        rc = owner_remove(p, v->image_id, &e->self, err);
+    if (rc < 0)
+        return rc;
+    ctl_drop(p, &v->ctl);
+    return 0;
 }

@@ -9,7 +9,7 @@
  * nothing is held. -ENOENT: no such image. -EBUSY: somebody has it, named. */
 int claim_take(struct volumes *e, struct volume *v, const struct place *p, struct error *err);
 
-/* Lets go of rbdvol.ctl, and of the owner record if it is still ours. */
+/* Lets go of rbdvol.ctl, and of the owner record if it is ours and the lock that it tells of is gone. */
 int claim_drop(struct volumes *e, struct volume *v, const struct place *p, struct error *err);
 
 /* Refuses when a lock is held on the image: -EBUSY names the owner, and what can be done. */

@@ -55,7 +55,7 @@ static void without_options_it_is_what_the_host_says(void **state)
         assert_true(o.layout.size == 20 * GIB);
         assert_int_equal(o.layout.order, 0);
         assert_int_equal(o.layout.features, IMAGE_FEATURES_DEFAULT);
-        assert_string_equal(o.layout.data_pool, "");
+        assert_string_equal(o.data_pool, ""); /* layout points into the one that was parsed, o is a copy */
         assert_string_equal(o.spec.fstype, "xfs");
         assert_string_equal(o.spec.mount_options, "noatime+nodev+nosuid");
         assert_int_equal(o.spec.mode, 0755);
