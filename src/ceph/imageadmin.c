@@ -111,8 +111,19 @@ int image_purge(const struct place *p, const char *id, struct error *err)
                                    : 0;
 }
 
-/* Was it we who put this there, and this time? The mark stays on an image that is restored, and whoever moves
- * it to the trash again may want it back. */
+/* Was this mark set for the move that happened then? It stays on an image that is restored, and whoever moves
+ * that to the trash again may want it back. */
+static bool is_of_move(const char *mark, size_t len, time_t moved)
+{
+    char text[160] = "";
+    memcpy(text, mark, len < sizeof text ? len : sizeof text - 1);
+    if (strncmp(text, TRASHED_TIME, strlen(TRASHED_TIME)) != 0)
+        return false;
+    int64_t marked = strtoll(text + strlen(TRASHED_TIME), NULL, 10);
+    return moved >= marked - 1 && moved - marked <= TRASHED_MAX_S;
+}
+
+/* Was it we who put this there? */
 static int is_ours(const struct place *p, const char *id, time_t deleted)
 {
     char object[IMAGE_ID_LEN + 16];
@@ -126,14 +137,7 @@ static int is_ours(const struct place *p, const char *id, time_t deleted)
     char *k = NULL, *v = NULL;
     size_t klen, vlen;
     int ours = rc == 0 && inner == 0 && rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k &&
-               vlen > strlen(TRASHED_TIME) && memcmp(v, TRASHED_TIME, strlen(TRASHED_TIME)) == 0;
-    if (ours) {
-        char number[24] = "";
-        memcpy(number, v + strlen(TRASHED_TIME),
-               vlen - strlen(TRASHED_TIME) < sizeof number ? vlen - strlen(TRASHED_TIME) : sizeof number - 1);
-        int64_t marked = strtoll(number, NULL, 10);
-        ours = deleted >= marked - 1 && deleted - marked <= TRASHED_MAX_S;
-    }
+               is_of_move(v, vlen, deleted);
     if (iter)
         rados_omap_get_end(iter);
     rados_release_read_op(op);

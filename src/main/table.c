@@ -88,10 +88,9 @@ void table_print(const struct table *t, FILE *out, size_t width)
     for (unsigned c = 0; c < t->columns; c++)
         print_cell(out, t->heads[c], widths[c], c + 1 == t->columns);
     (void)fputc('\n', out);
-    for (size_t i = 0; i < t->n; i++) {
-        unsigned c = (unsigned)(i % t->columns);
-        print_cell(out, t->cells[i], widths[c], c + 1 == t->columns);
-        if (c + 1 == t->columns || i + 1 == t->n)
-            (void)fputc('\n', out);
+    for (size_t row = 0; row < t->n; row += t->columns) {
+        for (unsigned c = 0; c < t->columns && row + c < t->n; c++)
+            print_cell(out, t->cells[row + c], widths[c], c + 1 == t->columns);
+        (void)fputc('\n', out);
     }
 }

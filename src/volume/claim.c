@@ -29,8 +29,8 @@ static int refuse_owner(struct volumes *e, const struct place *p, const char *id
                   "take over yet: "
                   "fence it (`ceph osd blocklist add ADDRESS`), then break its lock (`rbd lock rm`)";
     if (ours && owner_is_self(&r, &e->self))
-        return error_set(err, -EBUSY, "locked by this host's own earlier mapping %s (%s at %s)%s",
-                         r.mapping, h->client, h->address, dead);
+        return error_set(err, -EBUSY, "locked by this host's own earlier mapping %s (%s at %s)%s", r.mapping,
+                         h->client, h->address, dead);
     if (ours)
         return error_set(err, -EBUSY, "in use on host %s (rbdvol instance %s, %s at %s)%s", r.host,
                          r.instance, h->client, h->address, dead);

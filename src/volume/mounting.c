@@ -50,9 +50,9 @@ static int admit(struct volume *v, const char *id, moment deadline, struct error
     return holders_admit(&v->holders, id, v->known && v->facts.sharing == SHARING_HOST, err);
 }
 
-/* lives_on: the container of a caller that is gone still runs. Then this is one more for it (docker cp), and the
- * caller that is gone stays on record: should Docker never unmount, which it does not under live-restore, the
- * holder is stale as soon as the container has ended. With the lock held. */
+/* lives_on: the container of a caller that is gone still runs. Then this is one more for it (docker cp), and
+ * the caller that is gone stays on record: should Docker never unmount, which it does not under live-restore,
+ * the holder is stale as soon as the container has ended. With the lock held. */
 static void add_holder(struct volumes *e, struct volume *v, const char *id, pid_t pid, bool lives_on)
 {
     uint64_t start = 0;

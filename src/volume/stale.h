@@ -11,9 +11,9 @@
  * when it cannot be told just now. Leaves the rest to drive_kick. Called without the volume's lock. */
 unsigned stale_drop(struct volumes *e, struct volume *v);
 
-/* Is there a holder of this ID whose caller is gone, but whose container lives on, since the volume is mounted
- * in a mount namespace of its own? Docker was killed under live-restore then. False when it cannot be told.
- * Leaves the rest to drive_kick. Called without the volume's lock. */
+/* Is there a holder of this ID whose caller is gone, but whose container lives on, since the volume is
+ * mounted in a mount namespace of its own? Docker was killed under live-restore then. False when it cannot be
+ * told. Leaves the rest to drive_kick. Called without the volume's lock. */
 bool stale_lives_on(struct volumes *e, struct volume *v, const char *id, moment deadline);
 
 /* `rbdvol release`: id NULL drops the stale ones; an ID ("" is the flag) drops that one, if it is stale or
