@@ -206,6 +206,8 @@ static int inside(const char *path, const char *dir)
 static int check_together(const struct config *c, struct error *err)
 {
     const struct settings *s = &c->settings;
+    if (!s->mount_root || !s->scratch_dir || !s->state_dir) /* each has a default */
+        return error_set(err, -EINVAL, "a directory has no value");
     if (s->max_size && s->size > s->max_size)
         return error_set(err, -EINVAL, "%s: new volumes would be larger than max-size allows",
                          config_origin(c, "size"));
@@ -240,7 +242,7 @@ static int load(int argc, const char *const *argv, const char *const *environmen
         (rc = read_flags(c, argc, argv, err)) < 0)
         return rc;
     for (size_t i = 0; i < options_count; i++)
-        if (!c->origin[i] && (rc = option_preset(&options[i], &c->settings, err)) < 0)
+        if (!c->origin[i] && option_preset(&options[i], &c->settings, err) < 0)
             return error_prefix(err, "%s", options[i].name);
     return check_together(c, err);
 }
