@@ -69,7 +69,7 @@ struct device_mount {
 };
 
 /* Mounts the attached device through libmount and verifies in mountinfo that this device is there. A mount of
- * this very device at the mountpoint already is success; anything else there is -EBUSY. */
+ * this very device at the mountpoint already is success; anything else there is -EEXIST, and stays. */
 int device_mount(struct device *d, const struct device_mount *m, moment deadline, struct error *err);
 
 /* The first-mount steps on the mounted root: remove lost+found (it would stop Docker's copy-up and MySQL),

@@ -103,6 +103,9 @@ int mount_verified(const struct device_node *node, const struct device_mount *m,
     if (rc < 0)
         return rc;
     rc = look(point.path, node, err);
+    if (rc ==
+        -EBUSY) /* another code than that of a mount that failed: what is there is not ours to unmount */
+        err->code = rc = -EEXIST;
     if (rc != 0)
         return rc < 0 ? rc : 0;
     rc = mountpoint_prepare(&point, err);

@@ -142,6 +142,8 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
     int rc = device_mount(v->device, &m, clock_in_ms(LONG_MS), err);
     if (rc == 0)
         rc = freshen(e, v, mountpoint, err);
+    if (rc == -EEXIST) /* somebody else's mount was there before us, and stays */
+        return rc;
     if (rc < 0) {
         struct error also;
         if (device_umount(v->device, mountpoint, clock_in_ms(ATTACH_MS), &also) < 0)

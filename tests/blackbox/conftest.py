@@ -16,8 +16,10 @@ sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "docker", 
 
 from cluster import Cluster  # noqa: E402
 from daemon import RBDVOL, Daemon  # noqa: E402
+from dockercli import DRIVER, PLUGINS, Docker  # noqa: E402
 from engine import Engine  # noqa: E402
 from leaks import Leaks  # noqa: E402
+from relay import Relay  # noqa: E402
 
 _numbers = itertools.count(1)
 
@@ -108,3 +110,37 @@ def world(request, cluster):
 def daemon(world):
     """A running daemon, connected to the cluster."""
     return world.daemon().await_cluster()
+
+
+def _after_docker(docker, cluster):
+    """dockerd is left as it was made: running, without containers and volumes."""
+    for name in ("mon", "osd"):
+        cluster.resume(name)
+    if not docker.daemon.alive():
+        docker.daemon.start()
+    if docker.engine.answers():
+        docker.clean()
+    if docker.engine.renew():
+        docker.clean()
+
+
+@pytest.fixture
+def docker(engine, world, cluster):
+    """The private dockerd with a daemon as its volume driver."""
+    os.makedirs(PLUGINS, mode=0o700, exist_ok=True)
+    made = Docker(engine, world.daemon(DRIVER, socket=f"{PLUGINS}/{DRIVER}.sock").await_cluster())
+    yield made
+    _after_docker(made, cluster)
+
+
+@pytest.fixture
+def watched(engine, world, cluster):
+    """The same, with a relay between dockerd and the daemon that writes down what is asked."""
+    os.makedirs(PLUGINS, mode=0o700, exist_ok=True)
+    daemon = world.daemon(DRIVER).await_cluster()
+    made = Docker(engine, daemon, Relay(f"{PLUGINS}/{DRIVER}.sock", daemon.socket))
+    try:
+        yield made
+        _after_docker(made, cluster)
+    finally:
+        made.seen.stop()

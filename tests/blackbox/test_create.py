@@ -3,11 +3,14 @@
 
 import json
 import os
+import random
 import subprocess
 import threading
+import time
 
 import pytest
 from image import exported, filesystem
+from waiting import until
 
 CHECKS = {"xfs": ["xfs_repair", "-n", "-f"], "ext4": ["e2fsck", "-fn"], "btrfs": ["btrfs", "check"]}
 G = 1 << 30
@@ -363,3 +366,63 @@ def test_creates_of_different_names_run_side_by_side(world, daemon):
         t.join()
     assert [r.status for r in replies] == [200] * 12, [r.body for r in replies]
     assert len(world.cluster.images()) == 12
+
+
+def test_killed_anywhere_in_a_create_the_next_one_makes_a_whole_volume(world, daemon):
+    """Row 23: kill -9 at random times; what has the name is formatted, and what is left over is marked for the collector."""
+    chance = random.Random(23)
+    killed_within = 0
+    for turn in range(10):
+        name = f"db{turn}"
+        request = threading.Thread(target=daemon.call, args=("Create", {"Name": name, "Opts": {"size": "64M", "fstype": "ext4"}}))
+        request.start()
+        until(lambda: daemon.connections() or not request.is_alive(), "the request to arrive", interval=0.0005)
+        time.sleep(chance.random() * 0.05)  # a random time, not a wait
+        killed_within += request.is_alive()
+        daemon.kill()
+        request.join(30)
+        if name in world.cluster.images():
+            with exported(world.cluster, f"rbd/{name}") as path:
+                assert filesystem(path).get("TYPE") == "ext4", f"{name} is there and not formatted"
+        daemon.start()
+        daemon.await_cluster()
+        assert not [n for n in daemon.names() if n.startswith("rbdvol.")]
+        daemon.create(name, size="64M", fstype="ext4")
+        daemon.mount(name, "a")
+        daemon.unmount(name, "a")
+        for left in world.cluster.images():
+            if left.startswith("rbdvol.new."):
+                until(lambda: not world.cluster.watchers(world.cluster.header(left)), "the killed one's watch to lapse", 40)
+                world.cluster.break_locks(left)
+                world.cluster.rbd("rm", "--no-progress", f"rbd/{left}")
+    assert killed_within >= 3, "no kill was within a Create"
+    assert sorted(world.cluster.images()) == sorted(f"db{turn}" for turn in range(10))
+
+
+def test_a_mkfs_that_fails_leaves_nothing_in_the_cluster(world):
+    """Row 23: there is no room for what it writes."""
+    d = world.daemon().await_cluster()
+    before = world.cluster.everything()
+    os.makedirs(d.path("scratch-dir"), exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "small", d.path("scratch-dir")], check=True)
+    try:
+        for fstype in ("ext4", "xfs", "btrfs"):
+            err = d.refused_create("db", size="512M", fstype=fstype)
+            assert "mkfs" in err or "space" in err, err
+        assert world.cluster.everything() == before
+        assert os.listdir(d.path("scratch-dir")) == []
+    finally:
+        subprocess.run(["umount", d.path("scratch-dir")], check=True)
+    d.create("db", size="512M", fstype="ext4")
+
+
+@pytest.mark.parametrize("fstype", ["xfs", "ext4"])
+def test_a_volume_of_four_tebibytes_is_made_in_seconds(world, daemon, fstype):
+    """Row 25: mkfs discards nothing and writes little."""
+    began = time.monotonic()
+    daemon.create("huge", size="4T", fstype=fstype)
+    assert time.monotonic() - began < 15
+    assert world.cluster.info("huge")["size"] == 4 << 40
+    point = daemon.mount("huge", "a")
+    assert os.statvfs(point).f_blocks * os.statvfs(point).f_frsize > 3 << 40
+    daemon.unmount("huge", "a")

@@ -3,71 +3,21 @@
 
 import io
 import json
-import os
 import tarfile
 
 import mounts
 import pytest
+from dockercli import tar_of
 from engine import Failed
 from waiting import until
 
-PLUGINS = "/run/docker/plugins"
 FSTYPES = ["xfs", "ext4", "btrfs"]
-
-
-class Docker:
-    """The private dockerd with our daemon as its volume driver."""
-
-    def __init__(self, engine, daemon):
-        self.engine = engine
-        self.daemon = daemon
-        self.driver = daemon.name
-
-    def __call__(self, *words, **how):
-        return self.engine.docker(*words, **how).strip()
-
-    def refused(self, *words):
-        done = self.engine.run(*words)
-        assert done.returncode != 0, f"docker {' '.join(words)} was not refused"
-        return done.stderr.decode()
-
-    def create(self, name, **opts):
-        words = [word for key, value in opts.items() for word in ("-o", f"{key.replace('_', '-')}={value}")]
-        return self("volume", "create", "-d", self.driver, *words, name)
-
-    def sh(self, volume, script, image="box"):
-        """Runs a shell in a container with the volume at /data, to its end."""
-        return self("run", "--rm", "--network=none", f"--volume-driver={self.driver}", "-v", f"{volume}:/data", image, "sh", "-c",
-                    script)
-
-    def start(self, volume, script, name, image="box"):
-        """A container that goes on running."""
-        self("run", "-d", "--network=none", f"--volume-driver={self.driver}", "-v", f"{volume}:/data", f"--name={name}", image, "sh",
-             "-c", script)
-
-
-@pytest.fixture
-def docker(engine, world):
-    os.makedirs(PLUGINS, mode=0o700, exist_ok=True)
-    # one name for the session: dockerd never forgets a driver
-    name = f"rbdtest-{os.getpid()}"
-    daemon = world.daemon(name, socket=f"{PLUGINS}/{name}.sock").await_cluster()
-    made = Docker(engine, daemon)
-    yield made
-    if not daemon.alive():
-        daemon.start()
-    containers = made("ps", "-aq").split()
-    if containers:
-        made("rm", "-f", "-v", *containers)
-    volumes = made("volume", "ls", "-q").split()
-    if volumes:
-        engine.run("volume", "rm", "-f", *volumes)
 
 
 @pytest.mark.parametrize("fstype", FSTYPES)
 def test_create_run_stop_and_run_again_finds_the_data(docker, fstype):
     docker.create("db", size="1G", fstype=fstype)
-    docker.start("db", "echo written >/data/file; sync; sleep 1000", "first")
+    docker.start("db", "echo written >/data/file; sleep 1000", "first")
     until(lambda: docker("exec", "first", "cat", "/data/file") == "written", "the container to write")
     point = docker.daemon.get("db")["Mountpoint"]
     assert mounts.at(point).fstype == fstype
@@ -127,15 +77,6 @@ def test_cp_into_and_out_of_a_running_container(docker, fstype):
     assert mounts.at(point) is None
 
 
-def tar_of(name, data):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        entry = tarfile.TarInfo(name)
-        entry.size = len(data)
-        tar.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
-
-
 def test_cp_into_a_stopped_container(docker):
     docker.start("db", "true", "stopped")
     until(lambda: docker("inspect", "-f", "{{.State.Running}}", "stopped") == "false", "its end")
@@ -148,7 +89,7 @@ def test_cp_into_a_stopped_container(docker):
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
 def test_a_restart_of_rbdvol_does_not_touch_a_running_container(docker, how):
     docker.create("db", size="1G", fstype="ext4")
-    docker.start("db", "n=0; while :; do n=$((n+1)); echo $n >>/data/log || exit 1; sync; usleep 20000; done", "writes")
+    docker.start("db", "n=0; while :; do n=$((n+1)); echo $n >>/data/log || exit 1; sync /data/log; usleep 20000; done", "writes")
 
     def lines():
         return int(docker("exec", "writes", "sh", "-c", "wc -l </data/log"))

@@ -5,8 +5,10 @@ import contextlib
 import os
 import signal
 import stat
+import struct
 import subprocess
 import threading
+import zlib
 
 import mounts
 import pytest
@@ -411,6 +413,16 @@ def luks(path):
                     "--keyfile-size", "16", path], check=True, capture_output=True)
 
 
+def lvm(path):
+    """The label of a physical volume, as `pvcreate` writes it to the second sector."""
+    body = struct.pack("<I8s32s", 32, b"LVM2 001", b"u" * 32).ljust(492, b"\0")
+    crc = zlib.crc32(body, 0xf597a6cf ^ 0xffffffff) ^ 0xffffffff
+    with open(path, "r+b") as f:
+        f.seek(512)
+        f.write(struct.pack("<8sQI", b"LABELONE", 1, crc) + body)
+    assert filesystem(path)["TYPE"] == "LVM2_member"
+
+
 def partition_table(path):
     subprocess.run(["sfdisk", "-q", path], input=b"label: gpt\n,,L\n", check=True, capture_output=True)
 
@@ -439,8 +451,9 @@ def two_file_systems(path):
             target.write(source.read(512))
 
 
-@pytest.mark.parametrize("fill,said", [(luks, "LUKS"), (partition_table, "gpt"), (random_data, ""), (data_far_inside, ""), (swap, "swap"),
-                                       (two_file_systems, "")], ids=lambda f: getattr(f, "__name__", ""))
+@pytest.mark.parametrize("fill,said", [(luks, "LUKS"), (lvm, "LVM2"), (partition_table, "gpt"), (random_data, ""),
+                                       (data_far_inside, ""), (swap, "swap"), (two_file_systems, "")],
+                         ids=lambda f: getattr(f, "__name__", ""))
 def test_what_is_no_file_system_of_ours_is_refused_and_untouched(world, daemon, fill, said):
     with scratch(400 * M) as path:
         fill(path)
@@ -494,6 +507,28 @@ def test_nobody_can_write_below_an_unmounted_mountpoint(daemon):
             os.mkdir(os.path.join(point, "stray"))
         flags = subprocess.run(["lsattr", "-d", point], capture_output=True, text=True, check=True).stdout.split()[0]
         assert "i" in flags
+
+
+def test_a_foreign_mount_on_the_mountpoint_is_refused_and_left_alone(world, daemon):
+    """Row 33: nothing is mounted over it, and Get and Path do not take it for the volume's."""
+    daemon.create("db", size="64M", fstype="ext4")
+    point = daemon.mount("db", "a")
+    daemon.unmount("db", "a")
+    subprocess.run(["mount", "-t", "tmpfs", "foreign", point], check=True)
+    try:
+        err = daemon.refused("Mount", Name="db", ID="a")
+        assert point in err, err
+        assert [m.source for m in mounts.mounts() if m.point == point] == ["foreign"]
+        assert daemon.get("db")["Mountpoint"] == "" and daemon.must("Path", Name="db")["Mountpoint"] == ""
+        daemon.unmount("db", "a")
+        daemon.restart().await_cluster()
+        assert daemon.get("db")["Mountpoint"] == ""
+        assert [m.source for m in mounts.mounts() if m.point == point] == ["foreign"]
+    finally:
+        subprocess.run(["umount", point], check=True)
+    until(lambda: lock_names(world, "db") == set(), "the lock to be let go", 20)
+    daemon.mount("db", "a")
+    daemon.unmount("db", "a")
 
 
 def test_unmount_of_a_busy_volume_says_who_and_keeps_the_lock(world, daemon):

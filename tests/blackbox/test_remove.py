@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Remove: by policy, of our own volumes only, and never of one in use."""
 
+import os
 import subprocess
 
 import pytest
@@ -132,3 +133,18 @@ def test_trash_takes_a_volume_with_snapshots(world, daemon):
     identity = world.cluster.trash()[0]["id"]
     world.cluster.rbd("trash", "restore", f"rbd/{identity}")
     world.cluster.rbd("snap", "purge", "rbd/db")
+
+
+def test_an_image_with_cephs_default_features_is_mounted_written_and_removed(world, daemon):
+    """Row 5: object-map, fast-diff and the lock that each write needs; with an advisory lock beside it a peer's writes hung."""
+    world.cluster.rbd("create", "rbd/default", "--size", "400")
+    assert {"exclusive-lock", "object-map", "fast-diff", "deep-flatten"} <= set(world.cluster.info("default")["features"])
+    with open(daemon.mount("default", "a") + "/file", "wb") as f:
+        f.write(b"x" * (32 << 20))
+        f.flush()
+        os.fsync(f.fileno())
+    daemon.unmount("default", "a")
+    world.cluster.rbd("object-map", "check", "--no-progress", "rbd/default")
+    assert "flags" not in world.cluster.info("default") or not world.cluster.info("default")["flags"]
+    daemon.remove("default")
+    assert world.cluster.images() == []

@@ -286,6 +286,20 @@ class Cluster:
     def watchers(self, header, namespace=None, pool=POOL):
         return [w for w in self.rados("listwatchers", header, pool=pool, namespace=namespace).split("\n") if w]
 
+    def clients(self, user=USER):
+        """The addresses, as `osd blocklist add` takes them, of the clients of a user that the monitor knows of now."""
+        sessions = json.loads(self._tool("ceph", "-c", self.conf, "daemon", f"{self.dir}/mon.a.asok", "sessions"))
+        return sorted(f"{s['socket_addr']['addr']}/{s['socket_addr']['nonce']}" for s in sessions
+                      if s["entity_name"] == f"client.{user}" and s["open"])
+
+    def conf_for(self, user, path, **caps):
+        """Makes a user with these capabilities, and at path a ceph.conf that knows its key. Returns the path."""
+        keyring = f"{self.dir}/client.{user}.keyring"
+        self.ceph("auth", "get-or-create", f"client.{user}", *[word for pair in caps.items() for word in pair], "-o", keyring)
+        with open(self.conf, encoding="ascii") as f, open(path, "w", encoding="ascii") as out:
+            out.write(f"{f.read()}[client.{user}]\nkeyring = {keyring}\n")
+        return path
+
     def break_locks(self, image):
         """Takes away every lock in the managed lock's place, whoever has it."""
         for who in self.locks(self.header(image)).get("rbd_lock", []):

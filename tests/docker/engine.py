@@ -51,6 +51,7 @@ class Engine:
     def __init__(self, directory):
         self.dir = os.path.abspath(directory)
         self.host = f"unix://{self.dir}/docker.sock"
+        self.as_new = True  # False: a test has restarted dockerd
 
     # -- its life
 
@@ -63,7 +64,7 @@ class Engine:
         open(f"{self.dir}/{MARK}", "w", encoding="ascii").close()
         try:
             self._start_containerd()
-            self._start_dockerd()
+            self.start_dockerd()
         except BaseException:
             sys.stderr.write(self.logs())
             self.stop()
@@ -80,11 +81,14 @@ class Engine:
         if not containerd.alive():
             raise Failed("containerd ended at once")
 
-    def _start_dockerd(self):
+    def _start_dockerd(self, live_restore=False):
         with open(f"{self.dir}/daemon.json", "w", encoding="ascii") as f:
             # 20.10 writes a key that it has no use for, to /etc/docker unless told; later ones do not, nor know the option
             old = " 20." in subprocess.run(["dockerd", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
-            json.dump({"deprecated-key-path": f"{self.dir}/key.json"} if old else {}, f)
+            conf = {"deprecated-key-path": f"{self.dir}/key.json"} if old else {}
+            if live_restore:
+                conf["live-restore"] = True
+            json.dump(conf, f)
         words = ["dockerd", f"--config-file={self.dir}/daemon.json", f"--host={self.host}", f"--data-root={self.dir}/data",
                  f"--exec-root={self.dir}/run/docker", f"--pidfile={self.dir}/dockerd.own.pid",
                  f"--containerd={self.dir}/containerd.sock", f"--storage-driver={self._storage_driver()}",
@@ -93,9 +97,39 @@ class Engine:
                  "--shutdown-timeout=3"]
         dockerd = Process.spawn(words, f"{self.dir}/dockerd.log")
         dockerd.save(f"{self.dir}/dockerd.pid")
-        until(lambda: self._answers() or not dockerd.alive(), "dockerd's answer", 40)
+
+    def await_dockerd(self, seconds=40):
+        dockerd = self.daemon("dockerd")
+        until(lambda: self.answers() or not dockerd.alive(), "dockerd's answer", seconds)
         if not dockerd.alive():
             raise Failed("dockerd ended at once")
+
+    def start_dockerd(self, live_restore=False, wait=True):
+        """dockerd again, after stop_dockerd() or kill_dockerd(). With live_restore it leaves containers alone."""
+        self._start_dockerd(live_restore)
+        if wait:
+            self.await_dockerd()
+
+    def stop_dockerd(self):
+        """SIGTERM to dockerd alone: containers end with it, unless it was started with live_restore."""
+        self.as_new = False
+        self.daemon("dockerd").end(30)
+
+    def kill_dockerd(self):
+        """SIGKILL to dockerd alone: containers run on until it starts again, and beyond that with live_restore."""
+        self.as_new = False
+        self.daemon("dockerd").kill()
+
+    def renew(self):
+        """After a test: a dockerd that runs, without live-restore, and knows only drivers of which it has volumes. False
+        when it is that already."""
+        if self.as_new:
+            return False
+        if self.answers():
+            self.stop_dockerd()
+        self.start_dockerd()
+        self.as_new = True
+        return True
 
     def _storage_driver(self):
         """overlay2 where the file system below takes an overlay; the slow vfs, which needs nothing, elsewhere."""
@@ -110,7 +144,7 @@ class Engine:
         shutil.rmtree(probe)
         return "overlay2" if took else "vfs"
 
-    def _answers(self):
+    def answers(self):
         try:
             with socket.socket(socket.AF_UNIX) as s:
                 s.settimeout(5)
