@@ -9,7 +9,7 @@
  *
  * Codes that callers decide by, throughout the program:
  *   -ENOENT     the cluster was asked and said that the image does not exist. Nothing else may use it:
- *               Docker forgets a volume on this answer (docs: a missing pool is -ENODEV).
+ *               Docker forgets a volume on this answer (a missing pool is -ENODEV).
  *   -EINVAL     what the caller asked for can never work as it stands (a bad name, a bad option)
  *   -EBUSY      somebody else uses it; the message says who
  *   -EEXIST     it is there already, and differs from what was asked for

@@ -15,7 +15,7 @@
 #define IMAGE_TEMP_NEW "rbdvol.new."
 
 /* The pool's directory and the object rbd_id.NAME must agree for an image to exist: rbd_rename and rbd_remove
- * are several writes, and may have been killed between them (measured: facts of 16.2.15). 0: *id is filled.
+ * are several writes, and may have been killed between them (seen with 16.2.15). 0: *id is filled.
  * -ENOENT: the cluster says that there is no such image. -EUCLEAN: a rename or removal of it was interrupted
  * (image_finish_rename may help). Others: could not ask. */
 int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err);

@@ -41,7 +41,7 @@ struct holder *holders_find(const struct holders *h, const char *id);
 int holders_admit(const struct holders *h, const char *id, bool shared, struct error *err);
 
 /* One more of this ID, not answered yet. For an ID whose recorded caller is gone the count starts anew
- * (Docker was killed and mounts again under the same ID, facts of moby 20.10), once the answer has arrived:
+ * (Docker was killed and mounts again under the same ID: seen with 20.10), once the answer has arrived:
  * until then the holder can become again what it was. Callers without an ID are always gone. */
 void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_start, bool peer_gone);
 
