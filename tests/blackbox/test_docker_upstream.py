@@ -60,6 +60,7 @@ def other_driver(docker, world):
     docker.clean()
     daemon.stop()
     docker.engine.as_new = False
+    docker.engine.renew()
 
 
 def test_lookup_not_blocked(docker):
@@ -98,7 +99,6 @@ def test_bind_external_volume(docker):
     docker.start("db", "exec sleep 1000", "one")
     mount, = json.loads(docker("inspect", "-f", "{{json .Mounts}}", "one"))
     assert (mount["Name"], mount["Driver"], mount["Type"]) == ("db", docker.driver, "volume")
-    assert [mount["Source"]] == docker.mounted()
 
 
 def test_list(watched):
@@ -224,7 +224,8 @@ def test_a_name_of_any_allowed_spelling_works_through_docker(world, docker):
         info = world.cluster.info(image)
         assert info["size"] == (400 << 20 if "@" in name else 20 << 30)
         assert json.loads(docker("volume", "inspect", name))[0]["Name"] == name
-        assert docker.sh(name, "echo in >/data/x; cat /data/x") == "in"
+        mount = f"type=volume,source={name},target=/data,volume-driver={docker.driver}"  # to -v, x:/data is a path on a drive x
+        assert docker("run", "--rm", "--network=none", "--mount", mount, "box", "sh", "-c", "echo in >/data/x; cat /data/x") == "in"
         docker("volume", "rm", name)
         assert image.rpartition("/")[2] not in world.cluster.images(image.rpartition("/")[0])
     world.cluster.rbd("trash", "purge", "rbd/ns")

@@ -11,6 +11,7 @@ import time
 from datetime import datetime
 
 import pytest
+from cluster import Failed
 from waiting import until
 
 SMALL = {"size": "64M", "fstype": "ext4"}
@@ -19,8 +20,13 @@ DAY = 86400
 
 
 def trash(world):
-    """Image name -> entry of `rbd trash ls --long`."""
-    return {t["name"]: t for t in json.loads(world.cluster.rbd("trash", "ls", "rbd", "--long", "--format", "json"))}
+    """Image name -> entry of `rbd trash ls --long`, which fails while one of them is being purged."""
+    def ask():
+        try:
+            return [json.loads(world.cluster.rbd("trash", "ls", "rbd", "--long", "--format", "json"))]
+        except Failed:
+            return None
+    return {t["name"]: t for t in until(ask, "the trash to be listed")[0]}
 
 
 def kept_for(entry):
