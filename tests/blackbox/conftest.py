@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fixtures: one cluster and one dockerd for the session, one directory, its daemons and a leak check for each test."""
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -16,7 +17,7 @@ sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "docker", 
 
 from cluster import Cluster  # noqa: E402
 from daemon import RBDVOL, Daemon  # noqa: E402
-from dockercli import DRIVER, PLUGINS, Docker  # noqa: E402
+from dockercli import DRIVER, PLUGINS, Docker, sweep_plugins  # noqa: E402
 from engine import Engine  # noqa: E402
 from leaks import Leaks  # noqa: E402
 from relay import Relay  # noqa: E402
@@ -56,11 +57,18 @@ def cluster():
 @pytest.fixture(scope="session")
 def engine():
     """The private dockerd, made once, with the images "box" and "seeded" (content at /data, which is a VOLUME)."""
-    made = Engine.start(tempfile.mkdtemp(prefix="rbdvol-docker-", dir="/tmp"))
-    made.import_image("box")
-    made.import_image("seeded", {"data/seed": "from the image\n", "data/below/deep": "deeper\n"}, ["VOLUME /data"])
-    yield made
-    made.stop()
+    os.makedirs(PLUGINS, mode=0o700, exist_ok=True)
+    with open(f"{PLUGINS}/../rbdvol-tests.lock", "w", encoding="ascii") as lock:
+        # every dockerd of a host asks all plugins in this directory: two runs at a time would see each other's volumes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep_plugins()
+        made = Engine.start(tempfile.mkdtemp(prefix="rbdvol-docker-", dir="/tmp"))
+        try:
+            made.import_image("box")
+            made.import_image("seeded", {"data/seed": "from the image\n", "data/below/deep": "deeper\n"}, ["VOLUME /data"])
+            yield made
+        finally:
+            made.stop()
 
 
 class World:
@@ -127,7 +135,6 @@ def _after_docker(docker, cluster):
 @pytest.fixture
 def docker(engine, world, cluster):
     """The private dockerd with a daemon as its volume driver."""
-    os.makedirs(PLUGINS, mode=0o700, exist_ok=True)
     made = Docker(engine, world.daemon(DRIVER, socket=f"{PLUGINS}/{DRIVER}.sock").await_cluster())
     yield made
     _after_docker(made, cluster)
@@ -136,7 +143,6 @@ def docker(engine, world, cluster):
 @pytest.fixture
 def watched(engine, world, cluster):
     """The same, with a relay between dockerd and the daemon that writes down what is asked."""
-    os.makedirs(PLUGINS, mode=0o700, exist_ok=True)
     daemon = world.daemon(DRIVER).await_cluster()
     made = Docker(engine, daemon, Relay(f"{PLUGINS}/{DRIVER}.sock", daemon.socket))
     try:
