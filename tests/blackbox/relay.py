@@ -1,15 +1,27 @@
 # SPDX-License-Identifier: MIT
 """Stands between dockerd and rbdvol: writes down what is asked, changes nothing, and cuts what it is told to cut."""
 
+import array
+import fcntl
 import json
 import os
 import select
 import socket
+import termios
 import threading
 from dataclasses import dataclass, field
 
+from waiting import until
+
 LETTERS = {"Create": "C", "Remove": "R", "Mount": "M", "Unmount": "U", "Path": "P", "Get": "G", "List": "L",
            "Capabilities": "Cap", "Plugin.Activate": "Act"}
+
+
+def unread(sock):
+    """Bytes that we sent and the other side has not read: SIOCOUTQ, which is TIOCOUTQ."""
+    count = array.array("i", [0])
+    fcntl.ioctl(sock, termios.TIOCOUTQ, count)
+    return count[0]
 
 
 @dataclass
@@ -103,6 +115,8 @@ class Relay:
                 server.connect(self.target)
                 server.sendall(data)
                 if cut:
+                    # what closes before it was read may never be heard: no request was made then
+                    until(lambda: unread(server) == 0, "rbdvol to read the request")
                     return
                 self._answer(client, server, asked)
             except OSError:
