@@ -42,8 +42,8 @@ def pytest_runtest_makereport(item, call):
         item.call_failed = report.failed
     world = getattr(item, "funcargs", {}).get("world")
     if report.failed and world:
-        for d in world.leaks.daemons:
-            report.sections.append((f"log of {d.name}", "\n".join(d.log_text().splitlines()[-60:])))
+        for d in world.daemons():
+            report.sections.append((f"log of {d.name}" + (f" on {d.host.name}" if d.host else ""), "\n".join(d.log_text().splitlines()[-60:])))
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +80,10 @@ class World:
         self.cluster = cluster
         self.leaks = Leaks(self.dir, cluster)
 
+    def daemons(self):
+        """All of them, also those of test hosts."""
+        return self.leaks.daemons + [d for host in self.leaks.hosts for d in host.daemons]
+
     def daemon(self, name=None, start=True, **options):
         """A daemon of an instance of its own. Options of `rbdvol serve` with _ for -."""
         name = name or f"rbdtest-{os.getpid()}-{next(_numbers)}"
@@ -100,9 +104,8 @@ def world(request, cluster):
         yield here
         if not request.node.call_failed:
             problems = []
-            for name in ("mon", "osd"):
-                cluster.resume(name)
-            for d in here.leaks.daemons:
+            cluster.resume_all()
+            for d in here.daemons():
                 try:
                     d.stop()
                 except AssertionError as e:
@@ -122,8 +125,7 @@ def daemon(world):
 
 def _after_docker(docker, cluster):
     """dockerd is left as it was made: running, without containers and volumes."""
-    for name in ("mon", "osd"):
-        cluster.resume(name)
+    cluster.resume_all()
     if not docker.daemon.alive():
         docker.daemon.start()
     if docker.engine.answers():

@@ -35,8 +35,10 @@ def rbdvol(*words, env=None, timeout=60):
 class Daemon:
     """One instance. start() may be called again after stop() or kill(): it is the same instance, restarted."""
 
-    def __init__(self, directory, name, ceph_conf, env=None, **options):
+    def __init__(self, directory, name, ceph_conf, env=None, host=None, **options):
+        """host: the test host that it runs on (host.py); None: this one."""
         self.dir = directory
+        self.host = host
         self.name = name
         self.log = os.path.join(directory, f"{name}.log")
         self.env = env or {}
@@ -73,7 +75,8 @@ class Daemon:
             os.unlink(notify)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
             s.bind(notify)
-            self.process = Process.spawn([RBDVOL, "serve", *self.flags], self.log,
+            enter = self.host.enter() if self.host else []
+            self.process = Process.spawn([*enter, RBDVOL, "serve", *self.flags], self.log,
                                          env=clean_env(NOTIFY_SOCKET=notify, **self.env))
             self._wait_ready(s)
         os.unlink(notify)
@@ -175,9 +178,12 @@ class Daemon:
         found = {}
         for pid in process.pids():
             words = process.argv(pid)
-            if words and "rbdvol-mapper" in words[0] and f"--instance={self.name}" in words:
+            if words and "rbdvol-mapper" in words[0] and f"--instance={self.name}" in words and self._is_here(pid):
                 found[pid] = words
         return found
+
+    def _is_here(self, pid):
+        return self.host is None or process.namespace(pid) == self.host.namespace
 
     def zombies(self):
         return [pid for pid in process.pids() if process.parent(pid) == self.pid and process.stat_fields(pid)

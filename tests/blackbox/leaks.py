@@ -21,20 +21,26 @@ class Leaks:
         self.dir = directory
         self.cluster = cluster
         self.daemons = []
+        self.hosts = []
         self._helpers_before = set(self._helpers())
 
     def _helpers(self):
         """Helper processes of our build whose daemon is one of ours, or gone."""
-        ours = {d.pid for d in self.daemons if d.process}
+        ours = {d.pid for d in self._all_daemons() if d.process}
         return [pid for pid in process.pids() for words in [process.argv(pid)]
                 if words and words[0].startswith((BUILD, "rbdvol-device", "@rbdvol-device")) and "rbdvol-device" in words[0]
                 and process.parent(pid) in ours | {1}]
 
+    def _all_daemons(self):
+        """Ours, and those of the test hosts that are up: what is left of a dead host is the cluster's to show."""
+        return self.daemons + [d for host in self.hosts if host.up() for d in host.daemons]
+
     def on_this_host(self):
-        """What is left on this host."""
+        """What is left on this host, and on each test host."""
         found = [f"mount: {m.point} ({m.fstype}, {m.source})" for m in mounts.below(self.dir)]
+        found += [f"mount on {host.name}: {m.point} ({m.fstype}, {m.source})" for host in self.hosts for m in host.mounts()]
         found += [f"loop device: {device} on {file}" for device, file in mounts.loops().items() if file.startswith(self.dir)]
-        for d in self.daemons:
+        for d in self._all_daemons():
             found += [f"mapper: pid {pid} {' '.join(words)}" for pid, words in d.mappers().items()]
             found += [f"state file: {name}" for name in d.state_files()
                       if not STATE_FILES_THAT_STAY.match(os.path.basename(name))]
@@ -70,8 +76,9 @@ class Leaks:
 
     def clear(self):
         """Takes everything away, so that the next test starts clean."""
-        self.cluster.resume("mon")
-        self.cluster.resume("osd")
+        self.cluster.resume_all()
+        for host in self.hosts:
+            host.close()
         for d in self.daemons:
             if d.alive():
                 d.kill()

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A private one-node Ceph cluster: one monitor, one OSD in memory, a pool for images, a key for rbdvol.
+"""A private one-node Ceph cluster: one monitor, one OSD in memory (or several), a pool for images, a key for rbdvol.
 
-    cluster.py start DIR [--address=IP]    makes it, with everything it has inside DIR
-    cluster.py stop DIR                    ends it and removes DIR
-    cluster.py pause|resume DIR mon|osd    SIGSTOP, SIGCONT
+    cluster.py start DIR [--address=IP] [--osd=IP...]    makes it, with everything it has inside DIR; an OSD for each --osd
+    cluster.py stop DIR                                  ends it and removes DIR
+    cluster.py pause|resume DIR mon|osd|osd1             SIGSTOP, SIGCONT
     cluster.py ceph|rbd|rados DIR ...      the command, as its administrator
 
 rbdvol reaches it with --ceph-conf=DIR/ceph.conf --user=rbdvol.
@@ -49,7 +49,7 @@ osd pool default pg autoscale mode = off
 mon allow pool size one = true
 mon allow pool delete = true
 osd crush chooseleaf type = 0
-run dir = {dir}
+{settings}run dir = {dir}
 crash dir = {dir}
 log file = /dev/null
 [client]
@@ -67,13 +67,24 @@ keyring = {dir}/mon.keyring
 log file = {dir}/$name.log
 admin socket = {dir}/$name.asok
 [osd]
-osd data = {dir}/osd
 osd objectstore = memstore
 memstore device bytes = 8589934592
-keyring = {dir}/osd/keyring
 log file = {dir}/$name.log
 admin socket = {dir}/$name.asok
 """
+
+OSD_CONF = """\
+[osd.{number}]
+public addr = {address}
+cluster addr = {address}
+osd data = {dir}/{name}
+keyring = {dir}/{name}/keyring
+"""
+
+
+def osd_name(number):
+    """What its process, its directory and the arguments of pause() are called."""
+    return f"osd{number or ''}"
 
 
 def _free_ports(address, count):
@@ -104,8 +115,10 @@ class Cluster:
     # -- its life
 
     @classmethod
-    def start(cls, directory=None, address="127.0.0.1"):
+    def start(cls, directory=None, address="127.0.0.1", osds=None, settings=None):
+        """osds: the addresses of its OSDs, one each; the monitor's by default. settings: for [global] of ceph.conf."""
         self = cls(directory or tempfile.mkdtemp(prefix="rbdvol-ceph-"))
+        osds = osds or [address]
         os.makedirs(self.dir, mode=0o700, exist_ok=True)
         if os.listdir(self.dir):
             raise Failed(f"{self.dir} is not empty")
@@ -113,15 +126,19 @@ class Cluster:
         try:
             for attempt in range(3):
                 try:
-                    self._make_mon(address)
+                    self._make_mon(address, osds, settings or {})
                     break
                 except TookTooLong:
                     if attempt == 2:
                         raise
                     self._end("mon")
                     shutil.rmtree(os.path.join(self.dir, "mon"))
-                    shutil.rmtree(os.path.join(self.dir, "osd"))
-            self._make_osd()
+                    for number in range(len(osds)):
+                        shutil.rmtree(os.path.join(self.dir, osd_name(number)))
+            for number in range(len(osds)):
+                self._make_osd(number)
+            # a pool that is made before all are there would have to move
+            until(lambda: len(self.osd_addresses()) == len(osds), "the OSDs to be up", 30)
             self.ceph("osd", "pool", "create", POOL, "8", "8", "replicated")
             self.ceph("osd", "pool", "application", "enable", POOL, "rbd")
             until(self._active, "the placement groups to become active", 30)
@@ -149,18 +166,23 @@ class Cluster:
         env["CEPH_ARGS"] = ""
         return env
 
-    def _make_mon(self, address):
+    def _make_mon(self, address, osds, settings):
         v2, v1 = _free_ports(address, 2)
         fsid = str(uuid.uuid4())
         with open(self.conf, "w", encoding="ascii") as f:
-            f.write(CONF.format(dir=self.dir, fsid=fsid, address=address, v2=v2, v1=v1, user=USER))
+            f.write(CONF.format(dir=self.dir, fsid=fsid, address=address, v2=v2, v1=v1, user=USER,
+                                settings="".join(f"{key} = {value}\n" for key, value in settings.items())))
+            for number, where in enumerate(osds):
+                f.write(OSD_CONF.format(dir=self.dir, number=number, address=where, name=osd_name(number)))
         os.makedirs(f"{self.dir}/mon")
-        os.makedirs(f"{self.dir}/osd")
+        for number in range(len(osds)):
+            os.makedirs(f"{self.dir}/{osd_name(number)}")
         # the monitor is born with all keys: each one made later would cost a second
         self._key("mon.keyring", "mon.", mon="allow *")
         for file, name, caps in (("client.admin.keyring", "client.admin", {"mon": "allow *", "osd": "allow *", "mgr": "allow *"}),
-                                 ("osd/keyring", "osd.0", {"mon": "allow profile osd", "osd": "allow *"}),
-                                 (f"client.{USER}.keyring", f"client.{USER}", {"mon": "profile rbd", "osd": "profile rbd"})):
+                                 (f"client.{USER}.keyring", f"client.{USER}", {"mon": "profile rbd", "osd": "profile rbd"}),
+                                 *((f"{osd_name(n)}/keyring", f"osd.{n}", {"mon": "allow profile osd", "osd": "allow *"})
+                                   for n in range(len(osds)))):
             self._key(file, name, **caps)
             self._tool("ceph-authtool", f"{self.dir}/mon.keyring", "--import-keyring", f"{self.dir}/{file}")
         monmap = f"{self.dir}/monmap"
@@ -179,12 +201,12 @@ class Cluster:
         words = [word for service, cap in caps.items() for word in ("--cap", service, cap)]
         self._tool("ceph-authtool", "-C", f"{self.dir}/{file}", "--gen-key", "-n", name, *words)
 
-    def _make_osd(self):
-        osd = str(uuid.uuid4())
+    def _make_osd(self, number):
+        osd, name = str(uuid.uuid4()), osd_name(number)
         self.ceph("osd", "new", osd)
-        self._tool("ceph-osd", "--mkfs", "-i", "0", "-c", self.conf, "--osd-uuid", osd)
-        Process.spawn(["ceph-osd", "-f", "-i", "0", "-c", self.conf], f"{self.dir}/osd.out",
-                      env=self.env()).save(f"{self.dir}/osd.pid")
+        self._tool("ceph-osd", "--mkfs", "-i", str(number), "-c", self.conf, "--osd-uuid", osd)
+        Process.spawn(["ceph-osd", "-f", "-i", str(number), "-c", self.conf], f"{self.dir}/{name}.out",
+                      env=self.env()).save(f"{self.dir}/{name}.pid")
 
     def _active(self):
         """A monitor without a manager knows no placement groups: ask the OSD, by writing an object to each."""
@@ -198,7 +220,7 @@ class Cluster:
         """Ends the daemons by pid and removes the directory. What is not a cluster of ours is left alone."""
         if not os.path.exists(os.path.join(self.dir, MARK)):
             raise Failed(f"{self.dir} holds no private cluster")
-        for name in ("osd", "mon"):
+        for name in reversed(self.daemons()):
             self._end(name)
         shutil.rmtree(self.dir)
 
@@ -209,6 +231,10 @@ class Cluster:
         # nothing in it is worth a clean end, which takes seconds
         process.kill()
         os.unlink(f"{self.dir}/{name}.pid")
+
+    def daemons(self):
+        """The names of its processes: mon, osd, osd1, ..."""
+        return sorted(name[:-4] for name in os.listdir(self.dir) if name.endswith(".pid"))
 
     def daemon(self, name):
         return Process.load(f"{self.dir}/{name}.pid")
@@ -221,10 +247,14 @@ class Cluster:
     def resume(self, name):
         self.daemon(name).signal(signal.SIGCONT)
 
+    def resume_all(self):
+        for name in self.daemons():
+            self.resume(name)
+
     def logs(self):
         """The end of what its daemons said."""
         text = ""
-        for name in ("mon.out", "mon.a.log", "osd.out", "osd.0.log"):
+        for name in sorted(n for n in os.listdir(self.dir) if n.endswith((".out", ".log"))):
             try:
                 with open(os.path.join(self.dir, name), encoding="utf-8", errors="replace") as f:
                     text += f"--- {name}\n" + "".join(f.readlines()[-15:])
@@ -292,6 +322,30 @@ class Cluster:
         return sorted(f"{s['socket_addr']['addr']}/{s['socket_addr']['nonce']}" for s in sessions
                       if s["entity_name"] == f"client.{user}" and s["open"])
 
+    def osd_addresses(self):
+        """Number -> addresses as ip:port, of the OSDs that are up."""
+        return {osd["osd"]: [a["addr"] for a in osd["public_addrs"]["addrvec"]]
+                for osd in json.loads(self.ceph("osd", "dump", "--format", "json"))["osds"] if osd["up"]}
+
+    def primary(self, name, pool=POOL):
+        """The number of the OSD that has an object."""
+        return json.loads(self.ceph("osd", "map", pool, name, "--format", "json"))["acting_primary"]
+
+    def blocklist(self):
+        """Address with nonce -> until when, as the monitor writes it."""
+        return json.loads(self.ceph("osd", "dump", "--format", "json"))["blocklist"]
+
+    def set(self, daemon, option, value):
+        """Changes a setting of "mon" or of all "osd" while they run."""
+        for name in ["mon.a"] if daemon == "mon" else [f"osd.{n}" for n in self.osd_addresses()]:
+            self.ceph("tell", name, "config", "set", option, str(value))
+
+    def conf_with(self, path, settings):
+        """Makes at path a ceph.conf of this cluster that says more. Returns the path."""
+        with open(self.conf, encoding="ascii") as f, open(path, "w", encoding="ascii") as out:
+            out.write(f.read() + "[client]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
+        return path
+
     def conf_for(self, user, path, **caps):
         """Makes a user with these capabilities, and at path a ceph.conf that knows its key. Returns the path."""
         keyring = f"{self.dir}/client.{user}.keyring"
@@ -328,12 +382,13 @@ def main():
     parser.add_argument("dir")
     parser.add_argument("words", nargs=argparse.REMAINDER)
     parser.add_argument("--address", default="127.0.0.1")
+    parser.add_argument("--osd", action="append")
     args = parser.parse_args()
     cluster = Cluster(args.dir)
     try:
         if args.action == "start":
             began = time.monotonic()
-            Cluster.start(args.dir, args.address)
+            Cluster.start(args.dir, args.address, args.osd)
             print(f"cluster up in {time.monotonic() - began:.1f} s: --ceph-conf={cluster.conf} --user={USER}")
         elif args.action == "stop":
             cluster.stop()

@@ -41,6 +41,14 @@ def pids():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def namespace(pid, kind="net"):
+    """What tells a process's namespace from others; None for one that is gone, or not to be looked at."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/{kind}")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
 def threads(pid):
     return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
 
