@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/channel.h"
+#include "device/krbd.h"
 #include "device/nobody.h"
 #include "device/privileges.h"
 #include "device/requests.h"
@@ -40,6 +41,10 @@ int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "as-nobody") == 0)
         return nobody_exec(argv + 2);
+    if (argc > 2 && strcmp(argv[1], "krbd") == 0) {
+        privileges_drop();
+        return krbd_main(argv + 2);
+    }
     int type;
     socklen_t len = sizeof type;
     if (getsockopt(CHANNEL_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET) {

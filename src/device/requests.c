@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -79,16 +82,38 @@ static void give_node(const struct job *j, const struct device_node *node)
     json_object_set_new(j->reply, "minor", json_integer(node->minor));
 }
 
+/* Where the mapper makes a block device itself, that is opened: 1. 0: the path is a file. What is kept open
+ * is read-only: kernels may refuse to mount a device that somebody could write to. */
+static int open_device(const char *path, struct device_node *node, int *ret, struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return error_set(err, errno == ENOENT ? -ENODEV : -errno, "cannot look at %s: %s", path,
+                         error_text(errno));
+    if (!S_ISBLK(st.st_mode))
+        return 0;
+    auto_close int fd = open_file(path, O_RDONLY, err);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0 || !S_ISBLK(st.st_mode))
+        return error_set(err, -ENODEV, "%s is no block device any more", path);
+    *node = (struct device_node){ .major = major(st.st_rdev), .minor = minor(st.st_rdev) };
+    (void)snprintf(node->path, sizeof node->path, "%s", path);
+    *ret = steal_fd(&fd);
+    return 1;
+}
+
 static int do_attach(const struct job *j, struct error *err)
 {
     const char *path;
     int size, ro, device;
     struct device_node node;
     TAKE(j, err, "{s:s, s:i, s:b}", "file", &path, "block_size", &size, "ro", &ro);
-    auto_close int fd = open_file(path, ro ? O_RDONLY : O_RDWR, err);
-    if (fd < 0)
-        return fd;
-    int rc = loop_attach(fd, path, (uint32_t)size, ro, &node, &device, err);
+    int rc = open_device(path, &node, &device, err);
+    if (rc == 0) {
+        auto_close int fd = open_file(path, ro ? O_RDONLY : O_RDWR, err);
+        rc = fd < 0 ? fd : loop_attach(fd, path, (uint32_t)size, ro, &node, &device, err);
+    }
     if (rc < 0)
         return rc;
     if (j->held->fd >= 0)
@@ -104,10 +129,11 @@ static int do_find(const struct job *j, struct error *err)
     struct device_node node;
     int device;
     TAKE(j, err, "{s:s}", "file", &path);
-    auto_close int fd = open_file(path, O_RDONLY, err);
-    if (fd < 0)
-        return fd;
-    int rc = loop_find(fd, path, &node, &device, err);
+    int rc = open_device(path, &node, &device, err);
+    if (rc == 0) {
+        auto_close int fd = open_file(path, O_RDONLY, err);
+        rc = fd < 0 ? fd : loop_find(fd, path, &node, &device, err);
+    }
     if (rc <= 0)
         return rc;
     (void)close(device);

@@ -48,7 +48,8 @@ struct device_node {
 };
 
 /* Puts a loop device on the file (direct I/O, autoclear, this logical block size) and keeps it open; checks
- * with LOOP_GET_STATUS64 that it is this file's. A loop device that is on the file already is found and used
+ * with LOOP_GET_STATUS64 that it is this file's. A block device is opened as it is; whose it is, the mapper's
+ * verify() tells. A loop device that is on the file already is found and used
  * again. */
 int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
                   struct device_node *ret, struct error *err);

@@ -36,8 +36,9 @@
 #define RETRY_NS         2000000L
 #define PEER_VERSION_MAX 1
 
-static int fuse_probe(struct error *err)
+static int fuse_probe(const struct mapper_image *image, struct error *err)
 {
+    (void)image; /* librbd knows all features */
     auto_close int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     if (fd >= 0)
         return 0;
@@ -230,14 +231,14 @@ static int map_in(const struct mapper_host *host, struct mapping *m, pid_t *pid,
     return wait_ready(m, ms_given, deadline, err);
 }
 
-static int fuse_map(const struct mapper_host *host, const struct image_name *name, const char *image_id,
-                    bool ro, moment deadline, struct mapping *ret, struct error *err)
+static int fuse_map(const struct mapper_host *host, const struct mapper_image *image, moment deadline,
+                    struct mapping *ret, struct error *err)
 {
-    struct mapping m = { .mapper = &mapper_fuse, .name = *name, .ro = ro, .control = -1 };
+    struct mapping m = { .mapper = &mapper_fuse, .name = *image->name, .ro = image->ro, .control = -1 };
     pid_t pid = 0;
     bool mounted = false;
     identity_random_hex(m.id, MAPPING_ID_LEN / 2);
-    (void)snprintf(m.image_id, sizeof m.image_id, "%s", image_id);
+    (void)snprintf(m.image_id, sizeof m.image_id, "%s", image->id);
     int rc = path_of(m.file, sizeof m.file, host->run_dir, m.id, ".img", err);
     if (rc < 0)
         return rc;
@@ -303,8 +304,9 @@ static void mapping_forget(struct mapping *m)
     files_remove(m);
 }
 
-static int fuse_unmap(struct mapping *m, moment deadline, struct error *err)
+static int fuse_unmap(const struct mapper_host *host, struct mapping *m, moment deadline, struct error *err)
 {
+    (void)host;
     char full[IMAGE_NAME_MAX + 1];
     struct mapping_health h = { .state = MAPPING_GONE };
     int rc = mapper_fuse.health(m, &h, err);

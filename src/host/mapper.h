@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/imagename.h"
+#include "host/device.h"
 
 #define MAPPING_ID_LEN 16
 #define IMAGE_ID_MAX   64
@@ -20,8 +21,28 @@
 struct mapper_host {
     const char *instance; /* stands in the mapper's argv, so that a later daemon knows its own */
     const char *ceph_conf, *cluster, *user;
-    int64_t connect_ms;  /* bound of the mapping client's connect */
-    const char *run_dir; /* for sockets and FUSE files; exists, 0700 */
+    int64_t connect_ms;      /* bound of the mapping client's connect */
+    const char *run_dir;     /* for sockets, FUSE files and records; exists, 0700 */
+    const char *map_options; /* the operator's, for krbd and rbd-nbd: words joined by commas; "": none */
+};
+
+/* What a mapper that does not read ceph.conf itself must be told about the cluster. The strings and the key
+ * are the caller's. */
+struct mapper_cluster {
+    char fsid[40];
+    int64_t pool_id;
+    const char *v2, *v1;      /* the monitors' addresses per protocol, joined by commas; "": some have none */
+    const unsigned char *key; /* the user's cephx key, binary: never in argv, files or messages */
+    size_t key_len;           /* 0: the cluster takes clients without a key */
+};
+
+/* What is to be mapped. */
+struct mapper_image {
+    const struct image_name *name;
+    const char *id;
+    uint64_t features; /* bits of RBD_FEATURE_* */
+    bool ro;
+    const struct mapper_cluster *cluster; /* NULL, where the mapper does not need it */
 };
 
 /* One mapped image. */
@@ -37,6 +58,8 @@ struct mapping {
         file[PATH_MAX]; /* the image as one regular file, to be put behind a loop device; "": device is set */
     char device[32];    /* the block device, where the mapper makes one itself */
     bool ro;
+    bool fenced; /* said by the engine: the cluster lets its client write no more, so that it may be unmapped
+                    by force */
     int control; /* connection to the mapping process; -1: none */
 };
 
@@ -53,26 +76,33 @@ struct mapping_health {
 };
 
 struct mapper {
-    const char *name; /* "fuse" */
+    const char *name;   /* "fuse" */
+    bool needs_cluster; /* map() must be told about it */
 
-    /* Can this host do it? 0, or the reason in err. */
-    int (*probe)(struct error *err);
+    /* Can this host do it, and (image not NULL) this image? 0, or the reason in err. Cheap: asked for each
+     * Mount. */
+    int (*probe)(const struct mapper_image *image, struct error *err);
 
     /* Maps the image and holds its managed lock in EXCLUSIVE mode by the client that does the I/O. The caller
      * has looked that the image is free. 0: *ret is filled. -EBUSY: another client holds the lock;
      * -ETIMEDOUT: it was stopped (nothing had been written); others: why not. Nothing is left behind on
      * failure. */
-    int (*map)(const struct mapper_host *host, const struct image_name *name, const char *image_id, bool ro,
-               moment deadline, struct mapping *ret, struct error *err);
+    int (*map)(const struct mapper_host *host, const struct mapper_image *image, moment deadline,
+               struct mapping *ret, struct error *err);
+
+    /* Is this device, which somebody holds open, (still) the mapping's? Device numbers are re-used. NULL:
+     * who opened it has made sure. -ENODEV: it is not. */
+    int (*verify)(const struct mapping *m, const struct device_node *node, struct error *err);
 
     /* Waits until nobody in any mount namespace has it open: the one proof that nobody can write any more.
-     * -EBUSY: somebody still has it at the deadline. */
+     * -EBUSY: somebody still has it at the deadline. NULL: unmap() refuses what is open, since the kernel
+     * counts. */
     int (*wait_closed)(struct mapping *m, moment deadline, struct error *err);
 
     /* Flushes, releases the lock, ends the mapping and removes its files. -EBUSY: still open. -EIO: its last
      * writes are not known to be on disk, so the mapping ended WITHOUT releasing the lock: the next taker
      * must fence. */
-    int (*unmap)(struct mapping *m, moment deadline, struct error *err);
+    int (*unmap)(const struct mapper_host *host, struct mapping *m, moment deadline, struct error *err);
 
     int (*health)(struct mapping *m, struct mapping_health *ret, struct error *err);
 
@@ -83,8 +113,20 @@ struct mapper {
                 struct error *err);
 };
 
-extern const struct mapper mapper_fuse;
+extern const struct mapper mapper_krbd, mapper_fuse;
 
-/* The mapper of this name; "auto" is the first that this host can do. *why tells why, for `status` (static
- * storage or the caller's buffer of `size` bytes). -ENODEV: none can be used, and why. */
-int mapper_choose(const char *name, const struct mapper **ret, char *why, size_t size, struct error *err);
+/* The mapper of this name for this image (NULL: for any that it may be asked for); "auto" is the first that
+ * this host and the image's features allow. *why tells why it is this one (the caller's buffer of `size`
+ * bytes). -ENODEV: none can be used, and why. Nothing is remembered: a module that is loaded later counts. */
+int mapper_choose(const char *name, const struct mapper_image *image, const struct mapper **ret, char *why,
+                  size_t size, struct error *err);
+
+/* The mapper that has this name, whether it can be used or not. NULL: there is none. */
+const struct mapper *mapper_named(const char *name);
+
+/* Words of map-options that a mapper knows, and that cost no safety? -EINVAL names the first that is none. */
+int mapper_check_options(const char *words, struct error *err);
+
+/* find() of all mappers: what an earlier daemon has mapped, by whatever it used. */
+int mapper_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
+                struct error *err);

@@ -291,7 +291,7 @@ static const struct words stuck_words[] = { { "report", STUCK_REPORT, false },
                                             { "error", STUCK_ERROR, false },
                                             { NULL, 0, false } };
 static const struct words mapper_words[] = {
-    { "auto", 0, false }, { "krbd", 0, true }, { "nbd", 0, true }, { "fuse", 0, false }, { NULL, 0, false }
+    { "auto", 0, false }, { "krbd", 0, false }, { "nbd", 0, true }, { "fuse", 0, false }, { NULL, 0, false }
 };
 static const struct words fs_words[] = {
     { "xfs", 0, false }, { "ext4", 0, false }, { "btrfs", 0, false }, { NULL, 0, false }
@@ -343,11 +343,14 @@ const struct option_row options[] = {
       NULL, set_path, FIELD(scratch_dir) },
     { "key-dir", "PATH", RBDVOL_SYSCONFDIR "/rbdvol/keys", NULL, "passphrase files of encrypted volumes",
       "volumes cannot be encrypted in this version", set_path, FIELD(key_dir) },
-    { "mapper", "auto|fuse", "auto", NULL,
+    { "mapper", "auto|krbd|fuse", "auto", NULL,
       "how an image becomes a block device; auto takes the first that this host and the image allow", NULL,
       set_word, FIELD(mapper), mapper_words },
-    { "map-options", "TEXT", "", "none", "passed to krbd or rbd-nbd",
-      "this version has neither of the two mappers", set_text, FIELD(map_options) },
+    { "map-options", "WORDS", "", "none",
+      "words for krbd, joined by commas: queue_depth=N, notrim, ms_mode=MODE, alloc_size=N, "
+      "read_from_replica=MODE, crush_location=PLACE, compression_hint=HINT, rxbounce, nocrc and others that "
+      "cost no safety",
+      NULL, set_text, FIELD(map_options) },
     { "create", "yes|no", "yes", NULL,
       "may Create make images; no: only images that exist can be used; each creation is logged", NULL,
       set_bool, FIELD(create) },

@@ -11,8 +11,6 @@ struct volumes {
     struct identity host;
     struct owner_self self;
     struct cluster *cluster;
-    const struct mapper *mapper; /* NULL: none can be used on this host, and mapper_why says why */
-    char mapper_why[256];
     struct mapper_host mapper_host;
     char mount_root[PATH_MAX];  /* without symlinks, as mountinfo shows it */
     char run_dir[PATH_MAX];     /* STATE_DIR/map */

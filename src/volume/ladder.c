@@ -11,6 +11,7 @@
 #include "volume/claim.h"
 #include "volume/content.h"
 #include "volume/lookup.h"
+#include "volume/mapping.h"
 #include "volume/statefile.h"
 
 #define MAP_MS    25000 /* within the 30 s that rbdvol.ctl lasts */
@@ -32,9 +33,11 @@ static int up_claim(struct volumes *e, struct volume *v, struct error *err)
 {
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "looking at");
-    if (!e->mapper)
-        return error_set(err, -ENODEV, "%s", e->mapper_why);
-    int rc = engine_place(e, &v->name, &p, err);
+    const struct mapper *mapper;
+    char why[sizeof err->msg];
+    int rc = mapper_choose(e->settings->mapper, NULL, &mapper, why, sizeof why, err);
+    if (rc == 0)
+        rc = engine_place(e, &v->name, &p, err);
     if (rc == 0)
         rc = claim_take(e, v, &p, err);
     if (rc == 0)
@@ -56,7 +59,9 @@ static int check_name(const struct volume *v, const struct place *p, struct erro
 
 static int up_map(struct volumes *e, struct volume *v, struct error *err)
 {
-    struct mapping m = { .mapper = e->mapper, .control = -1 };
+    struct mapping m = { .control = -1 };
+    const struct mapper *mapper;
+    char why[sizeof err->msg];
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "mapping");
     int rc = engine_wait_recovered(e, clock_in_ms(ATTACH_MS), err);
@@ -65,7 +70,9 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
     if (rc == 0)
         rc = ctl_check(&p, &v->ctl, err);
     if (rc == 0)
-        rc = e->mapper->map(&e->mapper_host, &v->name, v->image_id, false, clock_in_ms(MAP_MS), &m, err);
+        rc = mapping_choose(e, v, &mapper, why, sizeof why, err);
+    if (rc == 0)
+        rc = mapping_make(e, v, &p, mapper, clock_in_ms(MAP_MS), &m, err);
     if (rc < 0)
         return rc;
     {
@@ -73,6 +80,7 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
         v->mapping = m;
         v->lost = false;
         (void)snprintf(v->facts.mapper, sizeof v->facts.mapper, "%s", m.mapper->name);
+        (void)snprintf(v->facts.mapper_why, sizeof v->facts.mapper_why, "%s", why);
     }
     arrive(e, v, RUNG_MAPPED); /* from here on descending unmaps, whatever is missing yet */
     rc = check_name(v, &p, err);
@@ -97,6 +105,8 @@ static int up_check(struct volumes *e, struct volume *v, struct error *err)
     const char *file = v->mapping.file[0] ? v->mapping.file : v->mapping.device;
     if (rc == 0)
         rc = device_attach(v->device, file, block_size, false, clock_in_ms(ATTACH_MS), &v->node, err);
+    if (rc == 0 && v->mapping.mapper->verify)
+        rc = v->mapping.mapper->verify(&v->mapping, &v->node, err);
     if (rc == 0)
         rc = device_check(v->device, v->spec.fstype, clock_in_ms(LONG_MS), err);
     if (rc < 0) {
@@ -188,20 +198,27 @@ static int down_check(struct volumes *e, struct volume *v, struct error *err)
     return 0;
 }
 
-static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
+/* Still open after an umount: by whom? */
+static int explain_busy(const struct volume *v, struct error *err)
 {
     char who[160];
+    if (procs_mounted_elsewhere(v->node.major, v->node.minor, NULL, who, sizeof who) == 1)
+        return error_set(err, -EBUSY,
+                         "still mounted in the mount namespace of %s; the lock is kept until that ends", who);
+    if (procs_pinning(v->node.major, v->node.minor, NULL, who, sizeof who) == 1)
+        return error_set(err, -EBUSY, "%s still uses it; the lock is kept until that ends", who);
+    return err->code;
+}
+
+static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
+{
     volume_says(v, "unmapping");
     const struct mapper *mapper = v->mapping.mapper;
-    if (!mapper) /* mounted by a daemon that could use one, and adopted by this one, which cannot */
-        return error_set(err, -ENODEV, "%s", e->mapper_why);
-    int rc = mapper->wait_closed(&v->mapping, clock_in_ms(CLOSED_MS), err);
-    if (rc == -EBUSY && procs_mounted_elsewhere(v->node.major, v->node.minor, NULL, who, sizeof who) == 1)
-        return error_set(err, rc,
-                         "still mounted in the mount namespace of %s; the lock is kept until that ends", who);
-    if (rc < 0)
-        return rc;
-    rc = mapper->unmap(&v->mapping, clock_in_ms(UNMAP_MS), err);
+    int rc = mapper->wait_closed ? mapper->wait_closed(&v->mapping, clock_in_ms(CLOSED_MS), err) : 0;
+    if (rc == 0)
+        rc = mapper->unmap(&e->mapper_host, &v->mapping, clock_in_ms(UNMAP_MS), err);
+    if (rc == -EBUSY)
+        return explain_busy(v, err);
     if (rc == -EIO) /* it has ended, and its lock is where it was: fencing is the next taker's */
         log_error("unmapped without releasing the lock pool=%s image=%s: %s", v->name.pool, v->name.image,
                   err->msg);
@@ -210,7 +227,7 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
     {
         LOCK_SCOPE(&v->lock);
         v->mapping = (struct mapping){ .control = -1 };
-        v->facts.device[0] = v->facts.mapper[0] = '\0';
+        v->facts.device[0] = v->facts.mapper[0] = v->facts.mapper_why[0] = '\0';
         v->lost = false;
     }
     arrive(e, v, RUNG_CLAIMED);

@@ -288,6 +288,8 @@ static json_t *volume_json(struct volumes *e, struct volume *v)
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "Name", image_name_full(&v->name, full), "State",
                           volume_state(v), "Mapper", v->facts.mapper, "Device", v->facts.device, "Mountpoint",
                           mountpoint, "Holders", holders_json(&v->holders, false));
+    if (v->facts.mapper_why[0])
+        json_object_set_new(j, "MapperWhy", json_string(v->facts.mapper_why));
     if (v->busy) {
         char since[32];
         clock_rfc3339(time(NULL) - (time_t)(clock_since_ms(v->busy_since) / 1000), since, sizeof since);
@@ -297,6 +299,16 @@ static json_t *volume_json(struct volumes *e, struct volume *v)
     if (v->trouble.code)
         json_object_set_new(j, "Pending", json_string(v->trouble.msg));
     return j;
+}
+
+/* The one that an image without special features would get now. */
+static json_t *mapper_json(struct volumes *e)
+{
+    const struct mapper *mapper = NULL;
+    struct error err;
+    char why[sizeof err.msg];
+    int rc = mapper_choose(e->settings->mapper, NULL, &mapper, why, sizeof why, &err);
+    return json_pack("{s:s, s:s}", "Name", rc < 0 ? "" : mapper->name, "Why", rc < 0 ? err.msg : why);
 }
 
 json_t *query_status(struct volumes *e)
@@ -319,8 +331,7 @@ json_t *query_status(struct volumes *e)
             if (e->hidden[i].n)
                 json_object_set_new(hidden, e->hidden[i].pool, json_integer(e->hidden[i].n));
     }
-    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s}, s:o, s:o, s:o}", "Version", RBDVOL_VERSION, "Instance",
-                     e->settings->name, "Cluster", cluster_json(e), "Mapper", "Name",
-                     e->mapper ? e->mapper->name : "", "Why", e->mapper_why, "Pools", pools, "Hidden", hidden,
-                     "Volumes", list);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "Version", RBDVOL_VERSION, "Instance",
+                     e->settings->name, "Cluster", cluster_json(e), "Mapper", mapper_json(e), "Pools", pools,
+                     "Hidden", hidden, "Volumes", list);
 }

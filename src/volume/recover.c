@@ -93,9 +93,12 @@ static void without_mapping(struct volumes *e, struct volume *v)
 {
     if (v->rung == RUNG_MOUNTED) {
         /* Mounted on a device whose mapper is dead: its I/O fails. It is taken down when its holders go. */
-        v->mapping.mapper = e->mapper;
+        v->mapping.mapper = mapper_named(v->facts.mapper);
+        if (!v->mapping.mapper)
+            v->mapping.mapper = mapper_named("fuse"); /* a state file of a version that knew no other */
         v->mapping.name = v->name;
-        (void)snprintf(v->mapping.file, sizeof v->mapping.file, "%s/%s.img", e->run_dir, v->mapping.id);
+        if (v->mapping.mapper == mapper_named("fuse"))
+            (void)snprintf(v->mapping.file, sizeof v->mapping.file, "%s/%s.img", e->run_dir, v->mapping.id);
         v->lost = true;
         log_error("lost: its mapper is gone pool=%s image=%s", v->name.pool, v->name.image);
         return;
@@ -125,7 +128,7 @@ void recover_mappings(struct volumes *e)
 {
     struct error err;
     size_t n;
-    if (e->mapper && e->mapper->find(&e->mapper_host, take_mapping, e, &err) < 0)
+    if (mapper_find(&e->mapper_host, take_mapping, e, &err) < 0)
         log_error("cannot look for mappers that are alive: %s", err.msg);
     struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {

@@ -149,15 +149,16 @@ static void prepare(struct volumes *e, const struct settings *s)
                                            .cluster = s->cluster,
                                            .user = s->user,
                                            .connect_ms = s->ceph_timeout_ms,
-                                           .run_dir = e->run_dir };
+                                           .run_dir = e->run_dir,
+                                           .map_options = s->map_options };
     pthread_mutex_init(&e->lock, NULL);
     clock_cond_init(&e->changed);
     registry_init(&e->registry);
-    if (mapper_choose(s->mapper, &e->mapper, e->mapper_why, sizeof e->mapper_why, &err) < 0) {
-        e->mapper = NULL; /* everything but Mount works; the reason is in each refusal and in status */
-        (void)snprintf(e->mapper_why, sizeof e->mapper_why, "%.255s", err.msg);
+    const struct mapper *mapper;
+    char why[sizeof err.msg];
+    /* Everything but Mount works without one; the reason is in each refusal and in status. */
+    if (mapper_choose(s->mapper, NULL, &mapper, why, sizeof why, &err) < 0)
         log_error("no volume can be mounted on this host: %s", err.msg);
-    }
 }
 
 static void engine_free(struct volumes *e)
@@ -177,7 +178,9 @@ int volumes_start(const struct settings *s, struct volumes **ret, struct error *
     if (!e)
         abort();
     prepare(e, s);
-    int rc = identity_read(&e->host, err);
+    int rc = mapper_check_options(s->map_options, err);
+    if (rc == 0)
+        rc = identity_read(&e->host, err);
     if (rc == 0)
         rc = recover_state(e, err);
     if (rc == 0)

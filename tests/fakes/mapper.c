@@ -135,23 +135,24 @@ void fake_mapping_add(struct fake_image *image, const char *run_dir)
     fake_process_add(m.pid, m.pid_start);
 }
 
-static int probe(struct error *err)
+static int probe(const struct mapper_image *image, struct error *err)
 {
+    (void)image;
     return refusal[0] ? error_set(err, -ENODEV, "%s", refusal) : 0;
 }
 
-static int map(const struct mapper_host *host, const struct image_name *name, const char *image_id, bool ro,
-               moment deadline, struct mapping *ret, struct error *err)
+static int map(const struct mapper_host *host, const struct mapper_image *asked, moment deadline,
+               struct mapping *ret, struct error *err)
 {
-    (void)ro;
+    const struct image_name *name = asked->name;
     (void)deadline;
     int rc = fake_call("map", name->image, err);
     if (rc < 0)
         return rc;
     fake_lock();
     struct fake_image *image = fake_image_any_pool(name);
-    rc = !image || strcmp(image->id, image_id) != 0 ? error_set(err, -ENODEV, "no image id %s", image_id)
-                                                    : map_image(image, name, host->run_dir, ret, err);
+    rc = !image || strcmp(image->id, asked->id) != 0 ? error_set(err, -ENODEV, "no image id %s", asked->id)
+                                                     : map_image(image, name, host->run_dir, ret, err);
     fake_unlock();
     if (rc < 0)
         return rc;
@@ -182,8 +183,9 @@ static int wait_closed(struct mapping *m, moment deadline, struct error *err)
     return open ? error_set(err, -EBUSY, "the file of image '%s' is still open", m->name.image) : 0;
 }
 
-static int unmap(struct mapping *m, moment deadline, struct error *err)
+static int unmap(const struct mapper_host *host, struct mapping *m, moment deadline, struct error *err)
 {
+    (void)host;
     (void)deadline;
     int rc = fake_call("unmap", m->name.image, err);
     if (rc < 0 && rc != -EIO)
@@ -238,12 +240,31 @@ const struct mapper mapper_fuse = {
     .find = find_all,
 };
 
-int mapper_choose(const char *name, const struct mapper **ret, char *why, size_t size, struct error *err)
+int mapper_choose(const char *name, const struct mapper_image *image, const struct mapper **ret, char *why,
+                  size_t size, struct error *err)
 {
-    int rc = probe(err);
+    int rc = probe(image, err);
     if (rc < 0)
         return rc;
     *ret = &mapper_fuse;
     (void)snprintf(why, size, "%s: the fake one", name);
     return 0;
+}
+
+int mapper_check_options(const char *words, struct error *err)
+{
+    (void)words;
+    (void)err;
+    return 0;
+}
+
+const struct mapper *mapper_named(const char *name)
+{
+    return strcmp(name, "fuse") == 0 ? &mapper_fuse : NULL;
+}
+
+int mapper_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
+                struct error *err)
+{
+    return find_all(host, found, arg, err);
 }

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/identity.h"
+#include "base/text.h"
+#include "host/krbd.h"
+
+#define SUFFIX     ".krbd"
+#define VERSION    1
+#define RECORD_MAX 8192
+
+static void path_of(const char *run_dir, const char *mapping, char path[static PATH_MAX])
+{
+    (void)snprintf(path, PATH_MAX, "%s/%s" SUFFIX, run_dir, mapping);
+}
+
+int krbd_record_write(const char *run_dir, const struct krbd_record *r, struct error *err)
+{
+    char path[PATH_MAX];
+    struct identity host;
+    int rc = identity_read(&host, err);
+    if (rc < 0)
+        return rc == -ENOENT ? (err->code = -EIO) : rc;
+    json_auto_t *j =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b}", "version", VERSION, "boot_id",
+                  host.boot_id, "pool", r->name.pool, "namespace", r->name.ns, "image", r->name.image,
+                  "image_id", r->image_id, "fsid", r->fsid, "pool_id", (json_int_t)r->pool_id, "ro", r->ro);
+    auto_free char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    if (!text)
+        return error_set(err, -ENOMEM, "out of memory");
+    path_of(run_dir, r->mapping, path);
+    rc = file_replace(path, text, strlen(text), err);
+    return rc == -ENOENT ? (err->code = -EIO) : rc;
+}
+
+void krbd_record_remove(const char *run_dir, const char *mapping)
+{
+    char path[PATH_MAX];
+    path_of(run_dir, mapping, path);
+    (void)unlink(path);
+}
+
+static int decode(const char *text, const char *boot_id, struct krbd_record *r)
+{
+    json_auto_t *j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    const char *boot, *pool, *ns, *image, *id, *fsid;
+    int version, ro;
+    json_int_t pool_id;
+    if (!j || json_unpack(j, "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b}", "version", &version, "boot_id",
+                          &boot, "pool", &pool, "namespace", &ns, "image", &image, "image_id", &id, "fsid",
+                          &fsid, "pool_id", &pool_id, "ro", &ro) < 0)
+        return -EINVAL;
+    if (version != VERSION || strcmp(boot, boot_id) != 0 || !text_is_name(pool) || !text_is_name(image) ||
+        (*ns && !text_is_name(ns)) || strlen(id) >= sizeof r->image_id || strlen(fsid) >= sizeof r->fsid)
+        return -EINVAL;
+    (void)snprintf(r->name.pool, sizeof r->name.pool, "%s", pool);
+    (void)snprintf(r->name.ns, sizeof r->name.ns, "%s", ns);
+    (void)snprintf(r->name.image, sizeof r->name.image, "%s", image);
+    (void)snprintf(r->image_id, sizeof r->image_id, "%s", id);
+    (void)snprintf(r->fsid, sizeof r->fsid, "%s", fsid);
+    r->pool_id = pool_id;
+    r->ro = ro;
+    return 0;
+}
+
+int krbd_record_read(const char *run_dir, const char *mapping, struct krbd_record *ret)
+{
+    char path[PATH_MAX];
+    struct error ignored;
+    struct identity host;
+    struct krbd_record r = { 0 };
+    auto_free char *text = NULL;
+    path_of(run_dir, mapping, path);
+    (void)snprintf(r.mapping, sizeof r.mapping, "%s", mapping);
+    if (identity_read(&host, &ignored) < 0 || file_read(path, RECORD_MAX, &text, NULL, &ignored) < 0 ||
+        decode(text, host.boot_id, &r) < 0)
+        return 0;
+    *ret = r;
+    return 1;
+}
+
+/* "<id>.krbd": the id. False: another kind of file. */
+static bool id_of(const char *file, char id[static MAPPING_ID_LEN + 1])
+{
+    (void)snprintf(id, MAPPING_ID_LEN + 1, "%s", file);
+    return text_is_hex(id, MAPPING_ID_LEN) && strncmp(file + MAPPING_ID_LEN, SUFFIX, strlen(SUFFIX)) == 0;
+}
+
+int krbd_record_each(const char *run_dir, bool (*visit)(void *arg, const struct krbd_record *r), void *arg,
+                     struct error *err)
+{
+    char id[MAPPING_ID_LEN + 1], path[PATH_MAX];
+    auto_dir DIR *dir = opendir(run_dir);
+    if (!dir)
+        return error_set(err, errno == ENOENT ? -EIO : -errno, "cannot read %s: %s", run_dir,
+                         error_text(errno));
+    for (const struct dirent *e; (e = readdir(dir));) {
+        struct krbd_record r;
+        if (!id_of(e->d_name, id))
+            continue;
+        bool whole = strcmp(e->d_name + MAPPING_ID_LEN, SUFFIX) == 0;
+        if (whole && krbd_record_read(run_dir, id, &r) == 1) {
+            if (visit(arg, &r))
+                return 0;
+            continue;
+        }
+        if (snprintf(path, sizeof path, "%s/%s", run_dir, e->d_name) < (int)sizeof path)
+            (void)unlink(path);
+    }
+    return 0;
+}

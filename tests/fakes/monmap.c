@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#include "ceph/monmap.h"
+#include "ceph/secret.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int monmap_read(const struct place *p, struct monmap *ret, struct error *err)
+{
+    (void)p;
+    (void)err;
+    *ret = (struct monmap){ .fsid = "00000000-0000-4000-8000-000000000001", .v1 = strdup("192.0.2.2:6789") };
+    return 0;
+}
+
+void monmap_done(struct monmap *m)
+{
+    free(m->v2);
+    free(m->v1);
+}
+
+int64_t monmap_pool_id(const struct place *p)
+{
+    (void)p;
+    return 1;
+}
+
+int secret_read(const struct place *p, const char *user, struct secret *ret, struct error *err)
+{
+    (void)p;
+    (void)user;
+    (void)err;
+    *ret = (struct secret){ .len = 0 };
+    return 0;
+}
+
+void secret_done(struct secret *s)
+{
+    (void)s;
+}
