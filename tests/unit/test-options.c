@@ -121,7 +121,7 @@ static const struct {
     { "size-unit", "", NULL },
     { "size-unit", "K", "is not M or G" },
     { "mapper", "fuse", NULL },
-    { "mapper", "krbd", "not yet possible" },
+    { "mapper", "nbd", "not yet possible" },
     { "mapper", "nbd", "not yet possible" },
     { "mapper", "ublk", "none of: auto, fuse" },
     { "create", "no", NULL },
