@@ -101,7 +101,7 @@ static void run_route(struct volumes *volumes, const struct api_request *req, co
         return;
     }
     json_t *out = json_object();
-    struct exchange x = { volumes, &caller, in, out, &grant };
+    struct exchange x = { .volumes = volumes, .caller = &caller, .in = in, .out = out, .grant = &grant };
     int rc = route->run(&x, &err);
     if (rc < 0) {
         log_write(rc == -ENOENT ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "refused path=%s peer=%d: %s",
@@ -109,7 +109,7 @@ static void run_route(struct volumes *volumes, const struct api_request *req, co
         if (keep_silent(route, &err))
             *ret = (struct api_reply){ 0 };
         else
-            reply_error(ret, 500, err.msg);
+            reply_error(ret, x.malformed ? 400 : 500, err.msg);
     } else {
         json_object_set_new(out, "Err", json_string(""));
         reply_text(ret, 200, JSON_TYPE, json_dumps(out, JSON_COMPACT));

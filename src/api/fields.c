@@ -30,6 +30,25 @@ int fields_text(const json_t *in, const char *key, const char **ret, struct erro
     return rc;
 }
 
+int fields_options(const json_t *in, const char *key, const json_t **ret, struct error *err)
+{
+    json_t *options = json_object_get(in, key), *value;
+    const char *name;
+    *ret = NULL;
+    if (!options || json_is_null(options))
+        return 0;
+    if (!json_is_object(options))
+        return error_set(err, -EINVAL, "field %s: must be an object of texts", key);
+    json_object_foreach(options, name, value)
+    {
+        const char *text = json_string_value(value);
+        if (!text || strlen(text) != json_string_length(value))
+            return error_set(err, -EINVAL, "option %.60s: its value must be a text", name);
+    }
+    *ret = options;
+    return 0;
+}
+
 int fields_flag(const json_t *in, const char *key, bool *ret, struct error *err)
 {
     const json_t *value = json_object_get(in, key);

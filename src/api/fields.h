@@ -13,5 +13,9 @@ int fields_text(const json_t *in, const char *key, const char **ret, struct erro
 /* The same; absent or null is "". */
 int fields_text_or_empty(const json_t *in, const char *key, const char **ret, struct error *err);
 
+/* An object of texts, or nothing (absent or null): *ret is NULL then. -EINVAL names the member of the wrong
+ * type. */
+int fields_options(const json_t *in, const char *key, const json_t **ret, struct error *err);
+
 /* true or false; absent or null is false. */
 int fields_flag(const json_t *in, const char *key, bool *ret, struct error *err);

@@ -15,6 +15,28 @@ static moment budget(const struct exchange *x, int64_t parts)
     return clock_in_ms(x->volumes->settings->budget_ms / parts);
 }
 
+/* What the request itself says wrongly is 400, what then fails is 500. */
+static int took(struct exchange *x, int rc)
+{
+    x->malformed = rc < 0;
+    return rc;
+}
+
+static int take_name(struct exchange *x, const char **name, struct error *err)
+{
+    return took(x, fields_text(x->in, "Name", name, err));
+}
+
+static int take_id(struct exchange *x, const char **id, struct error *err)
+{
+    return took(x, fields_text_or_empty(x->in, "ID", id, err));
+}
+
+static int take_flag(struct exchange *x, const char *key, bool *flag, struct error *err)
+{
+    return took(x, fields_flag(x->in, key, flag, err));
+}
+
 static int activate(struct exchange *x, struct error *err)
 {
     (void)err;
@@ -32,14 +54,17 @@ static int capabilities(struct exchange *x, struct error *err)
 static int create(struct exchange *x, struct error *err)
 {
     const char *name;
-    int rc = fields_text(x->in, "Name", &name, err);
-    return rc < 0 ? rc : create_volume(x->volumes, name, json_object_get(x->in, "Opts"), budget(x, 1), err);
+    const json_t *opts;
+    int rc = take_name(x, &name, err);
+    if (rc == 0)
+        rc = took(x, fields_options(x->in, "Opts", &opts, err));
+    return rc < 0 ? rc : create_volume(x->volumes, name, opts, budget(x, 1), err);
 }
 
 static int remove_one(struct exchange *x, struct error *err)
 {
     const char *name;
-    int rc = fields_text(x->in, "Name", &name, err);
+    int rc = take_name(x, &name, err);
     return rc < 0 ? rc : remove_volume(x->volumes, name, false, budget(x, 2), err);
 }
 
@@ -47,9 +72,9 @@ static int remove_for_good(struct exchange *x, struct error *err)
 {
     const char *name;
     bool for_good = false;
-    int rc = fields_text(x->in, "Name", &name, err);
+    int rc = take_name(x, &name, err);
     if (rc == 0)
-        rc = fields_flag(x->in, "Delete", &for_good, err);
+        rc = take_flag(x, "Delete", &for_good, err);
     return rc < 0 ? rc : remove_volume(x->volumes, name, for_good, budget(x, 2), err);
 }
 
@@ -57,9 +82,9 @@ static int mount_one(struct exchange *x, struct error *err)
 {
     const char *name, *id = "";
     char mountpoint[PATH_MAX];
-    int rc = fields_text(x->in, "Name", &name, err);
+    int rc = take_name(x, &name, err);
     if (rc == 0)
-        rc = fields_text_or_empty(x->in, "ID", &id, err);
+        rc = take_id(x, &id, err);
     if (rc == 0)
         rc = mount_volume(x->volumes, name, id, x->caller, budget(x, 1), mountpoint, x->grant, err);
     if (rc == 0)
@@ -70,9 +95,9 @@ static int mount_one(struct exchange *x, struct error *err)
 static int unmount_one(struct exchange *x, struct error *err)
 {
     const char *name, *id = "";
-    int rc = fields_text(x->in, "Name", &name, err);
+    int rc = take_name(x, &name, err);
     if (rc == 0)
-        rc = fields_text_or_empty(x->in, "ID", &id, err);
+        rc = take_id(x, &id, err);
     return rc < 0 ? rc : unmount_volume(x->volumes, name, id, budget(x, 2), err);
 }
 
@@ -80,7 +105,7 @@ static int path(struct exchange *x, struct error *err)
 {
     const char *name;
     char mountpoint[PATH_MAX];
-    int rc = fields_text(x->in, "Name", &name, err);
+    int rc = take_name(x, &name, err);
     if (rc == 0)
         rc = query_path(x->volumes, name, mountpoint, err);
     if (rc == 0)
@@ -92,7 +117,7 @@ static int get(struct exchange *x, struct error *err)
 {
     const char *name;
     json_t *volume;
-    int rc = fields_text(x->in, "Name", &name, err);
+    int rc = take_name(x, &name, err);
     if (rc == 0)
         rc = query_get(x->volumes, name, &volume, err);
     if (rc == 0)
@@ -124,11 +149,11 @@ static int release(struct exchange *x, struct error *err)
     bool force = false, by_id = json_is_string(json_object_get(x->in, "ID"));
     unsigned dropped = 0;
     json_t *left;
-    int rc = fields_text(x->in, "Name", &name, err);
+    int rc = take_name(x, &name, err);
     if (rc == 0)
-        rc = fields_text_or_empty(x->in, "ID", &id, err);
+        rc = take_id(x, &id, err);
     if (rc == 0)
-        rc = fields_flag(x->in, "Force", &force, err);
+        rc = take_flag(x, "Force", &force, err);
     if (rc == 0)
         rc = release_holder(x->volumes, name, by_id ? id : NULL, force, budget(x, 2), &dropped, &left, err);
     if (rc == 0) {

@@ -15,6 +15,7 @@ struct exchange {
     json_t *in;  /* {} when the body was empty and the route takes none */
     json_t *out; /* the answer's members, but Err */
     struct grant **grant;
+    bool malformed; /* set by the route: the error is about a field that is missing or of the wrong type */
 };
 
 struct route {

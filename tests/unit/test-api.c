@@ -155,34 +155,38 @@ static void fields_of_the_wrong_type_are_named(void **state)
 {
     struct fixture *f = *state;
     static const struct {
-        const char *body, *words;
+        const char *body;
+        int status;
+        const char *words;
     } rows[] = {
-        { "{}", "field Name: missing" },
-        { "{\"name\":\"db\"}", "field Name: missing" },
-        { "{\"Name\":null}", "field Name: empty" },
-        { "{\"Name\":\"\"}", "field Name: empty" },
-        { "{\"Name\":5}", "field Name: must be a text" },
-        { "{\"Name\":[\"db\"]}", "field Name: must be a text" },
-        { "{\"Name\":\"db\\u0000x\"}", "field Name: must not contain a NUL" },
-        { "{\"Name\":\"\\u0000\"}", "field Name: must not contain a NUL" },
-        { "{\"Name\":\"a b\"}", "breaks a rule" },
-        { "{\"Name\":\"../db\"}", "breaks a rule" },
-        { "{\"Name\":\"\\u00e4\"}", "breaks a rule" },
-        { "{\"Name\":\"db\\n<3>forged\"}", "db?<3>forged" },
+        { "{}", 400, "field Name: missing" },
+        { "{\"name\":\"db\"}", 400, "field Name: missing" },
+        { "{\"Name\":null}", 400, "field Name: empty" },
+        { "{\"Name\":\"\"}", 400, "field Name: empty" },
+        { "{\"Name\":5}", 400, "field Name: must be a text" },
+        { "{\"Name\":[\"db\"]}", 400, "field Name: must be a text" },
+        { "{\"Name\":\"db\\u0000x\"}", 400, "field Name: must not contain a NUL" },
+        { "{\"Name\":\"\\u0000\"}", 400, "field Name: must not contain a NUL" },
+        { "{\"Name\":\"a b\"}", 500, "breaks a rule" },
+        { "{\"Name\":\"../db\"}", 500, "breaks a rule" },
+        { "{\"Name\":\"\\u00e4\"}", 500, "breaks a rule" },
+        { "{\"Name\":\"db\\n<3>forged\"}", 500, "db?<3>forged" },
     };
     fake_volume_add(NULL, "db");
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
         for (size_t j = 0; j < sizeof rows / sizeof *rows; j++)
-            expect(f, paths[i], rows[j].body, 500, rows[j].words);
-    expect(f, "/VolumeDriver.Mount", "{\"Name\":\"db\",\"ID\":5}", 500, "field ID: must be a text");
+            expect(f, paths[i], rows[j].body, rows[j].status, rows[j].words);
+    expect(f, "/VolumeDriver.Mount", "{\"Name\":\"db\",\"ID\":5}", 400, "field ID: must be a text");
     expect(f, "/VolumeDriver.Mount", "{\"Name\":\"db\",\"ID\":\"a b\"}", 500, "field ID: only printable");
-    expect(f, "/VolumeDriver.Mount", "{\"Name\":\"db\",\"ID\":\"a\\u0000\"}", 500, "field ID: must not");
-    expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":[]}", 500, "field Opts");
-    expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":{\"size\":5}}", 500, "option size");
-    expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":{\"size\":\"5G\\u0000\"}}", 500,
+    expect(f, "/VolumeDriver.Mount", "{\"Name\":\"db\",\"ID\":\"a\\u0000\"}", 400, "field ID: must not");
+    expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":[]}", 400, "field Opts");
+    expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":\"size=5G\"}", 400, "field Opts");
+    expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":{\"size\":5}}", 400, "option size");
+    expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":{\"nonsense\":[]}}", 400, "option nonsense");
+    expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":{\"size\":\"5G\\u0000\"}}", 400,
            "option size");
     expect(f, "/VolumeDriver.Create", "{\"Name\":\"db\",\"Opts\":{\"sizes\":\"5G\"}}", 500, "known options");
-    expect(f, "/Rbdvol.Remove", "{\"Name\":\"db\",\"Delete\":\"yes\"}", 500,
+    expect(f, "/Rbdvol.Remove", "{\"Name\":\"db\",\"Delete\":\"yes\"}", 400,
            "field Delete: must be true or false");
     fixture_expect_trace("");
     /* an escape is only another spelling */
@@ -210,7 +214,7 @@ static void get_is_silent_about_what_it_could_not_ask(void **state)
     expect(f, "/VolumeDriver.Unmount", "{\"Name\":\"db\",\"ID\":\"one\"}", 200, "");
     /* no volume can have this name: that is an answer */
     expect(f, "/VolumeDriver.Get", "{\"Name\":\"a/b/c/d\"}", 500, "more than three parts");
-    expect(f, "/VolumeDriver.Get", "{}", 500, "field Name: missing");
+    expect(f, "/VolumeDriver.Get", "{}", 400, "field Name: missing");
 }
 
 static void other_methods_paths_and_sizes_are_refused(void **state)
