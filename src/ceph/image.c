@@ -289,6 +289,23 @@ void image_header_done(struct image_header *h)
     *h = (struct image_header){ 0 };
 }
 
+int image_data_pool(const struct place *p, const char *id, char *pool, size_t size, struct error *err)
+{
+    char object[IMAGE_ID_LEN + 16];
+    int64_t number = -1; /* none */
+    int rc = rados_exec(p->io, image_header_object(id, object), "rbd", "get_data_pool", NULL, 0,
+                        (char *)&number, sizeof number);
+    if (pool_is_gone(p, rc, err))
+        return err->code;
+    if (rc == -ENOENT)
+        return error_set(err, rc, "image id %s is gone", id);
+    number = (int64_t)le64toh((uint64_t)number);
+    pool[0] = '\0';
+    if (rc >= 0 && number >= 0)
+        rc = rados_pool_reverse_lookup(rados_ioctx_get_cluster(p->io), number, pool, size);
+    return rc < 0 ? place_error(p, rc, err, "cannot read the data pool of image id %s", id) : 0;
+}
+
 int image_set_meta(const struct place *p, const char *id, const char *key, const char *value,
                    struct error *err)
 {

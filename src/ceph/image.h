@@ -58,6 +58,10 @@ struct image_header {
 int image_read_header(const struct place *p, const char *id, struct image_header *ret, struct error *err);
 void image_header_done(struct image_header *h);
 
+/* The pool of the image's data objects, when that is another than the image's own; "" otherwise. -ENOENT:
+ * there is no such header. pool holds 256 bytes. */
+int image_data_pool(const struct place *p, const char *id, char *pool, size_t size, struct error *err);
+
 /* Sets one metadata value on the header object as librbd would (omap key metadata_KEY), but without opening
  * the image: no lock, no notification, which takes 5 s while a dead watcher is about, and works while krbd
  * holds the image exclusively. Only for keys that no mapper reads. The header must exist (-ENOENT). value

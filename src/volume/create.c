@@ -117,7 +117,7 @@ static int birth_run(struct birth *b, struct error *err)
     return 0;
 }
 
-static int make(struct volumes *e, const struct place *p, const struct createopts *asked, struct error *err)
+static int make(struct volumes *e, const struct place *p, struct createopts *asked, struct error *err)
 {
     char random[25], full[IMAGE_NAME_MAX + 1], size[32];
     const struct image_name *name = &asked->name.image;
@@ -127,12 +127,15 @@ static int make(struct volumes *e, const struct place *p, const struct createopt
     if (!e->settings->create)
         return error_set(err, -EPERM,
                          "there is no such image, and this host does not create images (create = no)");
+    int rc = createopts_check_new(e->settings, asked, err);
+    if (rc < 0)
+        return rc;
     identity_random_hex(random, 12);
     (void)snprintf(b.mark.temp, sizeof b.mark.temp, IMAGE_TEMP_NEW "%s", random);
     (void)snprintf(b.mark.final, sizeof b.mark.final, "%s", name->image);
     /* mkfs first: what fails there has left nothing in the cluster. */
-    int rc = fs_make(fs_find(spec->fstype), spec->mkfs_options, asked->layout.size, e->settings->scratch_dir,
-                     clock_in_ms(MKFS_MS), &b.scratch, err);
+    rc = fs_make(fs_find(spec->fstype), spec->mkfs_options, asked->layout.size, e->settings->scratch_dir,
+                 clock_in_ms(MKFS_MS), &b.scratch, err);
     if (rc < 0)
         return rc;
     rc = birth_run(&b, err);
@@ -148,10 +151,13 @@ static int compare(const struct place *p, const struct createopts *asked, const 
 {
     auto_header struct image_header h = { 0 };
     auto_spec struct spec spec = { 0 };
+    char data_pool[256] = "";
     int rc = lookup_header(p, asked->name.image.image, id, &h, err);
+    if (rc == 0 && (asked->given & GIVEN_DATA_POOL))
+        rc = image_data_pool(p, id, data_pool, sizeof data_pool, err);
     if (rc == 0 && h.spec)
         rc = spec_decode(h.spec, &spec, err);
-    return rc < 0 ? rc : createopts_match(asked, &h, h.spec ? &spec : NULL, err);
+    return rc < 0 ? rc : createopts_match(asked, &h, data_pool, h.spec ? &spec : NULL, err);
 }
 
 struct work {

@@ -17,6 +17,7 @@
 struct parse {
     const struct settings *settings;
     struct createopts *to;
+    const char **spelled; /* for each option of the table below, how it was spelled; NULL: not given */
 };
 
 typedef int parse_fn(struct parse *p, const char *value, struct error *err);
@@ -211,31 +212,53 @@ static int refuse_unknown(const char *key, struct error *err)
     return error_set(err, -EINVAL, "option '%.60s' is not known; known options: %s", key, names);
 }
 
-static int parse_one(struct parse *p, const char *key, const json_t *value, struct error *err)
+/* NOPTIONS: there is none of this name. */
+static size_t find_option(const char *name)
 {
     size_t i = 0;
-    const char *text = json_string_value(value);
-    while (i < NOPTIONS && strcmp(options[i].name, key) != 0)
+    while (i < NOPTIONS && strcmp(options[i].name, name) != 0)
         i++;
+    return i;
+}
+
+static int parse_one(struct parse *p, const char *key, const json_t *value, struct error *err)
+{
+    size_t i = find_option(key);
+    const char *text = json_string_value(value);
     if (i == NOPTIONS)
         return refuse_unknown(key, err);
     if (!text || json_string_length(value) != strlen(text))
         return error_set(err, -EINVAL, "option %s: its value must be a text", key);
     if (!options[i].parse)
         return error_set(err, -EINVAL, "option %s: not yet in this version of rbdvol", key);
-    return options[i].parse(p, text, err);
+    const char **spelled = &p->spelled[options[i].alias_of ? find_option(options[i].alias_of) : i];
+    struct createopts before;
+    memcpy(&before, p->to, sizeof before);
+    int rc = options[i].parse(p, text, err);
+    if (rc < 0)
+        return rc;
+    if (*spelled && memcmp(&before, p->to, sizeof before) != 0)
+        return error_set(err, -EINVAL,
+                         "options %s and %s are two spellings of one option, and contradict each other",
+                         *spelled, key);
+    *spelled = options[i].name;
+    return 0;
 }
 
-/* What can only be checked once all options are known. */
-static int check_together(const struct settings *settings, struct createopts *o, struct error *err)
+static int check_size_in_name(struct createopts *o, struct error *err)
 {
-    const struct fs *fs = fs_find(o->spec.fstype);
     if (o->name.size && (o->given & GIVEN_SIZE) && o->name.size != o->layout.size)
         return error_set(err, -EINVAL, "option size: contradicts the size behind '@' in the volume's name");
     if (o->name.size) {
         o->layout.size = o->name.size;
         o->given |= GIVEN_SIZE;
     }
+    return 0;
+}
+
+int createopts_check_new(const struct settings *settings, struct createopts *o, struct error *err)
+{
+    const struct fs *fs = fs_find(o->spec.fstype);
     if (settings->max_size && o->layout.size > settings->max_size) {
         char asked[32], max[32];
         return error_set(err, -EINVAL, "size: %s is more than max-size %s of this host",
@@ -258,8 +281,8 @@ static int check_together(const struct settings *settings, struct createopts *o,
 int createopts_parse(const struct settings *settings, const struct volume_name *name, const json_t *opts,
                      struct createopts *ret, struct error *err)
 {
-    struct parse p = { settings, ret };
-    const char *key;
+    const char *spelled[NOPTIONS] = { NULL }, *key;
+    struct parse p = { settings, ret, spelled };
     json_t *value;
     *ret = (struct createopts){ .name = *name };
     ret->layout = (struct image_layout){ .size = settings->size, .features = IMAGE_FEATURES_DEFAULT };
@@ -274,7 +297,7 @@ int createopts_parse(const struct settings *settings, const struct volume_name *
             return rc;
     }
     ret->layout.data_pool = ret->data_pool;
-    return check_together(settings, ret, err);
+    return check_size_in_name(ret, err);
 }
 
 static int contradiction(struct error *err, const char *what, const char *asked, const char *have)
@@ -320,7 +343,16 @@ static int match_spec(const struct createopts *asked, const struct spec *spec, s
     return rc;
 }
 
-int createopts_match(const struct createopts *asked, const struct image_header *image,
+static int match_data_pool(const struct createopts *asked, const char *data_pool, struct error *err)
+{
+    const char *own = asked->name.image.pool; /* a data pool that is the image's own is none */
+    const char *want = asked->data_pool, *have = data_pool[0] ? data_pool : own;
+    if (!(asked->given & GIVEN_DATA_POOL) || strcmp(want, have) == 0)
+        return 0;
+    return contradiction(err, "data-pool", want, have);
+}
+
+int createopts_match(const struct createopts *asked, const struct image_header *image, const char *data_pool,
                      const struct spec *spec, struct error *err)
 {
     char a[128], b[128];
@@ -333,5 +365,6 @@ int createopts_match(const struct createopts *asked, const struct image_header *
     if ((asked->given & GIVEN_FEATURES) && asked->layout.features != (image->features & known))
         return contradiction(err, "features", image_feature_names(asked->layout.features, a, sizeof a),
                              image_feature_names(image->features, b, sizeof b));
-    return spec ? match_spec(asked, spec, err) : 0;
+    int rc = match_data_pool(asked, data_pool, err);
+    return rc == 0 && spec ? match_spec(asked, spec, err) : rc;
 }

@@ -32,12 +32,19 @@ struct createopts {
 };
 
 /* opts may be NULL, null or {}: no options. -EINVAL names the option and the rule; options of a later version
- * are refused with "not yet". On success spec is to be freed with spec_done. */
+ * are refused with "not yet", and two spellings of one option that contradict each other with both. On
+ * success spec is to be freed with spec_done. */
 int createopts_parse(const struct settings *settings, const struct volume_name *name, const json_t *opts,
                      struct createopts *ret, struct error *err);
 
+/* Can an image be made so? Its size and the words for mkfs and mount are checked against its file system and
+ * the host's max-size: for an image that exists already they would be held against defaults that are not its
+ * own. -EINVAL names the option and the rule. */
+int createopts_check_new(const struct settings *settings, struct createopts *o, struct error *err);
+
 /* Would these options make what is there already? An image of at least the size asked for, and the same in
- * all that was given. spec may be NULL: the image is not one of ours, so only its size and layout can be
- * compared. -EEXIST: names the contradiction and the way out. */
-int createopts_match(const struct createopts *asked, const struct image_header *image,
+ * all that was given. data_pool is the image's ("": none of its own), looked at only when one was asked for.
+ * spec may be NULL: the image is not one of ours, so only its size and layout can be compared. -EEXIST: names
+ * the contradiction and the way out. */
+int createopts_match(const struct createopts *asked, const struct image_header *image, const char *data_pool,
                      const struct spec *spec, struct error *err);

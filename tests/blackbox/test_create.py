@@ -90,6 +90,15 @@ def test_create_again_is_a_success_and_changes_nothing(world, daemon):
     assert daemon.names() == ["twice"]
 
 
+def test_create_again_is_not_held_against_what_a_new_volume_would_be(world, daemon):
+    """An image of 100 MiB cannot be made with the host's xfs, but one with ext4 may well be there."""
+    daemon.create("small", size="100M", fstype="ext4", mkfs_options="-m+1")
+    daemon.create("small", size="100M")
+    daemon.create("small", mkfs_options="-m+1")
+    assert "ext4" in daemon.refused_create("new", size="100M")
+    assert world.cluster.images() == ["small"]
+
+
 def test_create_with_other_options_names_the_contradiction(daemon):
     daemon.create("mine", size="1G", fstype="ext4")
     err = daemon.refused_create("mine", fstype="xfs")
@@ -260,6 +269,12 @@ def test_a_data_pool_takes_the_data(world, second_pool):
     assert world.cluster.info("split")["data_pool"] == "ssd"
     assert world.cluster.objects("rbd_data.", pool="ssd")
     assert not world.cluster.objects("rbd_data.")
+    d.create("split", data_pool="ssd")
+    err = d.refused_create("split", data_pool="rbd")
+    assert "data-pool" in err and "ssd" in err and "rbd" in err
+    d.create("whole", size="300M")
+    d.create("whole", data_pool="rbd")
+    assert "data-pool" in d.refused_create("whole", data_pool="ssd")
 
 
 def test_a_name_in_two_pools_is_refused_with_both_spellings(world, second_pool):
@@ -315,6 +330,14 @@ def test_the_peers_spellings_are_understood(world, daemon):
                                               "order": "20"})
     assert spec(world, "alias")["fstype"] == "ext4"
     assert world.cluster.info("alias")["object_size"] == M
+
+
+def test_two_spellings_of_one_option_must_not_contradict_each_other(daemon):
+    for one, other in (({"fstype": "ext4"}, {"newfstype": "xfs"}), ({"object-size": "4M"}, {"order": "20"})):
+        err = daemon.refused("Create", Name="both", Opts={**one, **other})
+        assert all(name in err for name in (*one, *other)), err
+    assert daemon.names() == []
+    daemon.must("Create", Name="both", Opts={"fstype": "ext4", "newfstype": "ext4", "size": "1G"})
 
 
 # -- races

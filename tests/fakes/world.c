@@ -283,6 +283,19 @@ int image_read_header(const struct place *p, const char *id, struct image_header
     return 0;
 }
 
+int image_data_pool(const struct place *p, const char *id, char *pool, size_t size, struct error *err)
+{
+    int rc = fake_call("image_data_pool", id, err);
+    if (rc < 0)
+        return rc;
+    LOCK_SCOPE(&world);
+    const struct fake_image *image = fake_image_by_id(p, id);
+    if (!image || image->headerless)
+        return error_set(err, -ENOENT, "image id %s is gone", id);
+    (void)snprintf(pool, size, "%s", image->data_pool);
+    return 0;
+}
+
 void image_header_done(struct image_header *h)
 {
     free(h->spec);

@@ -38,6 +38,8 @@ struct fake_image {
     uint64_t features;
     time_t created;
     char *spec, *making, *danger;
+    char data_pool[NAME_PART_MAX + 1];
+    bool headerless; /* only its names are there */
     struct fake_lock locks[FAKE_LOCKS_MAX];
     char watchers[2][80];
     bool snapshots;

@@ -9,7 +9,8 @@
 
 #define MAX_SIZE (1ULL << 44)
 
-/* What was taken can be made, and an image that was made so contradicts nothing. */
+/* What was taken and passed for a new image can be made, and an image that was made so contradicts nothing.
+ */
 static void check(const struct createopts *o)
 {
     struct error err;
@@ -23,7 +24,8 @@ static void check(const struct createopts *o)
         fs_check_mkfs_options(fs, o->spec.mkfs_options, &err) < 0 ||
         fs_check_mount_options(fs, o->spec.mount_options, &err) < 0 || o->spec.mode > 07777 || !o->spec.fresh)
         abort();
-    if (createopts_match(o, &made, &o->spec, &err) < 0 || createopts_match(o, &made, NULL, &err) < 0)
+    if (createopts_match(o, &made, o->data_pool, &o->spec, &err) < 0 ||
+        createopts_match(o, &made, o->data_pool, NULL, &err) < 0)
         abort();
 }
 
@@ -41,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct createopts o;
     struct error err = { 0 };
     json_auto_t *opts = json_loadb((const char *)data, size, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
-    if (opts && createopts_parse(&s, &name, opts, &o, &err) == 0)
+    if (opts && createopts_parse(&s, &name, opts, &o, &err) == 0 && createopts_check_new(&s, &o, &err) == 0)
         check(&o);
     else if (opts && !err.msg[0])
         abort();

@@ -87,6 +87,14 @@ static void what_exists_is_a_success_unless_it_contradicts(void **state)
     fake_image_set(&i->spec, NULL); /* made by others: its size and layout are all that can be compared */
     assert_int_equal(create(f, "db", "{\"fstype\":\"ext4\"}", &err), 0);
     assert_int_equal(create(f, "db", "{\"object-size\":\"8M\"}", &err), -EEXIST);
+    assert_int_equal(create(f, "db", "{\"size\":\"100M\"}", &err), 0); /* an xfs could not be made so small */
+    assert_int_equal(create(f, "new", "{\"size\":\"100M\"}", &err), -EINVAL);
+    assert_int_equal(create(f, "db", "{\"data-pool\":\"rbd\"}", &err), 0);
+    assert_int_equal(create(f, "db", "{\"data-pool\":\"ec\"}", &err), -EEXIST);
+    memcpy(i->data_pool, "ec", 3);
+    assert_int_equal(create(f, "db", "{\"data-pool\":\"ec\"}", &err), 0);
+    assert_int_equal(create(f, "db", "{\"data-pool\":\"rbd\"}", &err), -EEXIST);
+    assert_int_equal(create(f, "db", NULL, &err), 0);
     fixture_expect_trace("");
 }
 

@@ -24,7 +24,8 @@ static int parse(const struct settings *s, const char *name, const char *opts, s
         fail_msg("the test's own JSON: %s", opts);
     *err = (struct error){ 0 };
     assert_int_equal(name_parse(s, name, &n, err), 0);
-    return createopts_parse(s, &n, j, ret, err);
+    int rc = createopts_parse(s, &n, j, ret, err);
+    return rc < 0 ? rc : createopts_check_new(s, ret, err);
 }
 
 static struct createopts good(const char *opts)
@@ -259,6 +260,27 @@ static void other_plugins_spellings_are_understood(void **state)
     assert_string_equal(o.spec.mount_options, "noatime+nodev+nosuid+discard");
 }
 
+static void spellings_of_one_option_must_not_contradict(void **state)
+{
+    static const struct {
+        const char *opts, *names;
+    } rows[] = {
+        { "{\"fstype\":\"ext4\",\"newfstype\":\"xfs\"}", "options fstype and newfstype" },
+        { "{\"newfstype\":\"xfs\",\"fstype\":\"ext4\"}", "options newfstype and fstype" },
+        { "{\"mkfs-options\":\"-m+bigtime=1\",\"mkfsOptions\":\"-m+bigtime=0\"}",
+          "options mkfs-options and mkfsOptions" },
+        { "{\"mountOptions\":\"discard\",\"mount-options\":\"\"}", "options mountOptions and mount-options" },
+        { "{\"order\":\"23\",\"object-size\":\"4M\"}", "options order and object-size" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bad(&defaults, "db", rows[i].opts, rows[i].names);
+        bad(&defaults, "db", rows[i].opts, "contradict each other");
+    }
+    assert_int_equal(good("{\"order\":\"22\",\"object-size\":\"4M\"}").layout.order, 22);
+    assert_string_equal(good("{\"newfstype\":\"ext4\",\"fstype\":\"ext4\"}").spec.fstype, "ext4");
+}
+
 static void what_is_unknown_or_yet_to_come_is_refused_by_name(void **state)
 {
     static const char *const later[] = { "ro", "from", "encrypt", "qos-iops", "qos-bps", "remove", "mapper" };
@@ -292,10 +314,14 @@ static const struct image_header image = { .size = 10ULL << 30,
                                            .order = 22,
                                            .features = IMAGE_FEATURES_DEFAULT };
 
-static int match(const char *opts, const struct spec *spec, struct error *err)
+static int match(const char *opts, const char *data_pool, const struct spec *spec, struct error *err)
 {
-    struct createopts o = good(opts);
-    return createopts_match(&o, &image, spec, err);
+    static const struct volume_name name = { .image = { .pool = "rbd", .image = "db" } };
+    struct createopts o;
+    json_auto_t *j = opts ? json_loads(opts, 0, NULL) : NULL;
+    if (createopts_parse(&defaults, &name, j, &o, err) < 0)
+        fail_msg("%s: %s", opts, err->msg);
+    return createopts_match(&o, &image, data_pool, spec, err);
 }
 
 static void only_what_was_given_is_compared(void **state)
@@ -329,11 +355,16 @@ static void only_what_was_given_is_compared(void **state)
         { "{\"gid\":\"0\"}", "with gid 71, and 0 was asked for" },
         { "{\"mode\":\"755\"}", "with mode 0700, and 0755 was asked for" },
         { "{\"sharing\":\"exclusive\"}", "with sharing host, and exclusive was asked for" },
+        /* what could not be made with the host's xfs may well be there */
+        { "{\"size\":\"100M\"}", NULL },
+        { "{\"mkfs-options\":\"-m+1\"}", NULL },
+        { "{\"data-pool\":\"rbd\"}", NULL },
+        { "{\"data-pool\":\"ec\"}", "with data-pool rbd, and ec was asked for" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error err = { 0 };
-        int rc = match(rows[i].opts, &spec, &err);
+        int rc = match(rows[i].opts, "", &spec, &err);
         if (rc != (rows[i].message ? -EEXIST : 0) || (rows[i].message && !strstr(err.msg, rows[i].message)))
             fail_msg("%s: %d %s", rows[i].opts, rc, err.msg);
     }
@@ -343,9 +374,19 @@ static void of_an_image_made_by_others_only_size_and_layout_are_known(void **sta
 {
     struct error err;
     (void)state;
-    assert_int_equal(match("{\"fstype\":\"btrfs\",\"uid\":\"5\"}", NULL, &err), 0);
-    assert_int_equal(match("{\"size\":\"11G\"}", NULL, &err), -EEXIST);
-    assert_int_equal(match("{\"order\":\"20\"}", NULL, &err), -EEXIST);
+    assert_int_equal(match("{\"fstype\":\"btrfs\",\"uid\":\"5\"}", "", NULL, &err), 0);
+    assert_int_equal(match("{\"size\":\"11G\"}", "", NULL, &err), -EEXIST);
+    assert_int_equal(match("{\"order\":\"20\"}", "", NULL, &err), -EEXIST);
+}
+
+static void a_data_pool_is_compared(void **state)
+{
+    struct error err;
+    (void)state;
+    assert_int_equal(match(NULL, "ec", NULL, &err), 0);
+    assert_int_equal(match("{\"data-pool\":\"ec\"}", "ec", NULL, &err), 0);
+    assert_int_equal(match("{\"data-pool\":\"rbd\"}", "ec", NULL, &err), -EEXIST);
+    assert_non_null(strstr(err.msg, "with data-pool ec, and rbd was asked for"));
 }
 
 int main(void)
@@ -365,6 +406,8 @@ int main(void)
         cmocka_unit_test(what_is_unknown_or_yet_to_come_is_refused_by_name),
         cmocka_unit_test(only_what_was_given_is_compared),
         cmocka_unit_test(of_an_image_made_by_others_only_size_and_layout_are_known),
+        cmocka_unit_test(a_data_pool_is_compared),
+        cmocka_unit_test(spellings_of_one_option_must_not_contradict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
