@@ -20,6 +20,10 @@ from waiting import until
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MACHINE_ID = "/etc/machine-id"
 
+# of the cluster that the hosts share
+WATCH = 10  # seconds until the watch of a client that is gone lapses; Ceph's own value is 30
+BLOCKLIST = 15  # seconds that a blocklist entry without a time lasts; Ceph's own value is 3600
+
 
 class Host:
     """Its processes are those in its network namespace, which lives as long as one of them."""

@@ -19,3 +19,8 @@ def until(condition, what, seconds=10.0, interval=0.01):
             raise TookTooLong(f"waited {seconds:g} s for: {what}")
         time.sleep(interval)
         interval = min(interval * 1.5, 0.1)
+
+
+def let_pass(seconds):
+    """Where the time itself is the scenario (a cut of 45 s), not a wait for something."""
+    time.sleep(seconds)

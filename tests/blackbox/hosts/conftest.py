@@ -6,11 +6,8 @@ import tempfile
 
 import pytest
 from cluster import Cluster
-from host import Host
+from host import BLOCKLIST, WATCH, Host
 from network import Network
-
-WATCH = 10  # seconds until the watch of a client that is gone lapses; Ceph's own value is 30
-BLOCKLIST = 15  # seconds that an entry without a time lasts; Ceph's own value is 3600
 
 
 @pytest.fixture(scope="session")
