@@ -179,9 +179,13 @@ static int do_fresh(const struct job *j, struct error *err)
 
 static int do_umount(const struct job *j, struct error *err)
 {
-    const char *path;
-    TAKE(j, err, "{s:s}", "mountpoint", &path);
-    return mount_remove(path, err);
+    const char *path, *device;
+    int major, minor, lazily;
+    TAKE(j, err, "{s:s, s:s, s:i, s:i, s:b}", "mountpoint", &path, "path", &device, "major", &major, "minor",
+         &minor, "lazily", &lazily);
+    struct device_node node = { .major = (unsigned)major, .minor = (unsigned)minor };
+    (void)snprintf(node.path, sizeof node.path, "%s", device);
+    return mount_remove(path, &node, lazily, err);
 }
 
 static const struct {

@@ -205,9 +205,13 @@ int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_
                        what(text, "preparing the new volume at", mountpoint), deadline, NULL, err);
 }
 
-int device_umount(struct device *d, const char *mountpoint, moment deadline, struct error *err)
+int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
+                  moment deadline, struct error *err)
 {
     char text[PATH_MAX + 64];
-    return device_call(d, json_pack("{s:s, s:s}", "do", "umount", "mountpoint", mountpoint),
+    return device_call(d,
+                       json_pack("{s:s, s:s, s:s, s:i, s:i, s:b}", "do", "umount", "mountpoint", mountpoint,
+                                 "path", node->path, "major", (int)node->major, "minor", (int)node->minor,
+                                 "lazily", lazily),
                        what(text, "unmounting", mountpoint), deadline, NULL, err);
 }

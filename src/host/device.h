@@ -78,6 +78,8 @@ int device_mount(struct device *d, const struct device_mount *m, moment deadline
 int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mode,
                  moment deadline, struct error *err);
 
-/* Unmounts the mountpoint. Not mounted is success. -EBUSY: a process of this mount namespace uses it; the
- * caller asks procs_pinning() who. */
-int device_umount(struct device *d, const char *mountpoint, moment deadline, struct error *err);
+/* Unmounts this device from the mountpoint. Not mounted there is success, whatever else is. -EBUSY: a process
+ * of this mount namespace uses it; the caller asks procs_pinning() who. lazily: then it is detached, and goes
+ * when that process lets go of it. -EEXIST: something else was mounted over it, and stays. */
+int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
+                  moment deadline, struct error *err);

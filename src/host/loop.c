@@ -21,6 +21,8 @@
 #define TRIES        64 /* others take the number that we were offered: as many as may try at the same time */
 #define NODE_WAIT_MS 1000
 
+#define NODE_NAME_MAX 24
+
 /* Is the open loop device on this file? */
 static bool loop_is_on(int loop, const struct stat *file)
 {
@@ -40,17 +42,42 @@ static int node_of(int loop, const char *path, struct device_node *ret, struct e
 }
 
 /* Could the loop device with this backing name be on our file? The name is what the file was called when it
- * was seen from this mount namespace: a FUSE file that was detached reads "/", others lose their directory.
- * Only such devices are opened. */
+ * was seen from this mount namespace; some lose their directory. Only such devices are opened: one on a
+ * detached FUSE file ("/") is nobody's who looks here, and asking it would hang with the process behind it.
+ */
 static bool may_be(const char *backing, const char *name)
 {
     const char *base = strrchr(name, '/'), *their = strrchr(backing, '/');
-    if (strcmp(backing, name) == 0 || strcmp(backing, "/") == 0)
+    if (strcmp(backing, name) == 0)
         return true;
     base = base ? base + 1 : name;
     their = their ? their + 1 : backing;
     size_t len = strlen(base);
     return strncmp(their, base, len) == 0 && (their[len] == '\0' || strcmp(their + len, " (deleted)") == 0);
+}
+
+int loop_named(const char *file, struct device_node *ret)
+{
+    auto_dir DIR *dir = opendir("/sys/block");
+    const struct dirent *d;
+    while (dir && (d = readdir(dir))) {
+        char path[NAME_MAX + 64], text[PATH_MAX];
+        struct error ignored;
+        struct device_node node;
+        if (strncmp(d->d_name, "loop", 4) != 0 || strlen(d->d_name) > NODE_NAME_MAX)
+            continue;
+        (void)snprintf(path, sizeof path, "/sys/block/%s/loop/backing_file", d->d_name);
+        if (file_read_line(path, text, sizeof text, &ignored) < 0 || !may_be(text, file))
+            continue;
+        (void)snprintf(path, sizeof path, "/sys/block/%s/dev", d->d_name);
+        if (file_read_line(path, text, sizeof text, &ignored) < 0 ||
+            sscanf(text, "%u:%u", &node.major, &node.minor) != 2)
+            continue;
+        (void)snprintf(node.path, sizeof node.path, "/dev/%.*s", NODE_NAME_MAX, d->d_name);
+        *ret = node;
+        return 1;
+    }
+    return 0;
 }
 
 int loop_find(int file, const char *name, struct device_node *ret, int *ret_fd, struct error *err)

@@ -14,5 +14,10 @@
 int loop_attach(int file, const char *name, uint32_t block_size, bool ro, struct device_node *ret,
                 int *ret_fd, struct error *err);
 
+/* The loop device on the file of this name, by sysfs alone: touches neither, so it cannot hang on a dead one,
+ * and finds it as long as the file's own mount has not been detached. Compares the last part of the name,
+ * which must be unique. 1 found, 0 none. */
+int loop_named(const char *file, struct device_node *ret);
+
 /* Finds the loop device that is on the open file: 1 found (*ret_fd: open), 0 none. */
 int loop_find(int file, const char *name, struct device_node *ret, int *ret_fd, struct error *err);

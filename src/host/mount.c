@@ -165,7 +165,20 @@ static void forget(const char *path)
     mnt_free_update(u);
 }
 
-int mount_remove(const char *mountpoint, struct error *err)
+/* Not by libmount: it would look at the mounted file system, which may be dead, and may follow a link. */
+static int take_down(const char *path, bool lazily, struct error *err)
+{
+    if (umount2(path, UMOUNT_NOFOLLOW) == 0 || errno == EINVAL) /* EINVAL: somebody else has just done it */
+        return 0;
+    if (errno == EBUSY && lazily && umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) == 0)
+        return 0;
+    if (errno == EBUSY)
+        return error_set(err, -EBUSY, "cannot unmount %s: it is in use", path);
+    return error_set(err, errno == ENOENT ? -ENODEV : -errno, "cannot unmount %s: %s", path,
+                     error_text(errno));
+}
+
+int mount_remove(const char *mountpoint, const struct device_node *node, bool lazily, struct error *err)
 {
     CLEANUP(mountpoint_done) struct mountpoint point = { .parent = -1 };
     struct mount_entry e;
@@ -173,21 +186,20 @@ int mount_remove(const char *mountpoint, struct error *err)
     if (rc == -ENODEV)
         return 0; /* no directory, no mount */
     if (rc == 0)
-        rc = mountinfo_at(point.path, &e, err);
-    if (rc <= 0)
+        rc = mountinfo_pile(point.path, node->major, node->minor, node->path, &e, err);
+    if (rc < 0 || rc == MOUNTINFO_NOWHERE)
+        return rc < 0 ? rc : 0;
+    if (rc == MOUNTINFO_COVERED)
+        return error_set(err, -EEXIST,
+                         "%s (%s) was mounted over it at %s, and not by rbdvol: unmount that first", e.source,
+                         e.fstype, point.path);
+    rc = take_down(point.path, lazily, err);
+    if (rc < 0)
         return rc;
-    /* Not by libmount: it would look at the mounted file system, which may be dead, and may follow a link. */
-    if (umount2(point.path, UMOUNT_NOFOLLOW) < 0) {
-        if (errno == EBUSY)
-            return error_set(err, -EBUSY, "cannot unmount %s: it is in use", point.path);
-        if (errno != EINVAL) /* EINVAL: somebody else has just unmounted it */
-            return error_set(err, errno == ENOENT ? -ENODEV : -errno, "cannot unmount %s: %s", point.path,
-                             error_text(errno));
-    }
     forget(point.path);
-    rc = mountinfo_at(point.path, &e, err);
-    if (rc > 0)
-        return error_set(err, -EBUSY, "unmounted %s, but %s (%s) is mounted there, too: unmount it",
-                         point.path, e.source, e.fstype);
+    rc = mountinfo_pile(point.path, node->major, node->minor, node->path, &e, err);
+    if (rc > MOUNTINFO_NOWHERE)
+        return error_set(err, -EBUSY, "unmounted %s, but %s is mounted there a second time: unmount it",
+                         point.path, node->path);
     return rc;
 }

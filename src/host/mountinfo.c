@@ -99,6 +99,9 @@ struct search {
     const char *path;
     struct mount_entry *found;
     bool any;
+    unsigned major, minor; /* with node: the device that is looked for, too */
+    const char *node;
+    bool ours;
 };
 
 static bool at_path(void *arg, const struct mount_entry *e)
@@ -106,6 +109,7 @@ static bool at_path(void *arg, const struct mount_entry *e)
     struct search *s = arg;
     if (strcmp(e->mountpoint, s->path) != 0)
         return false;
+    s->ours |= s->node && mountinfo_is_on(e, s->major, s->minor, s->node);
     /* The list is in no promised order: the topmost is the one that stands on the other. */
     if (s->any && s->found->parent == e->id)
         return false;
@@ -125,6 +129,22 @@ int mountinfo_at(const char *path, struct mount_entry *ret, struct error *err)
         return 0;
     *ret = found;
     return 1;
+}
+
+int mountinfo_pile(const char *path, unsigned major, unsigned minor, const char *node,
+                   struct mount_entry *ret, struct error *err)
+{
+    struct mount_entry top;
+    struct search s = { .path = path, .found = &top, .major = major, .minor = minor, .node = node };
+    int rc = mountinfo_each("self", at_path, &s, err);
+    if (rc < 0)
+        return rc;
+    if (!s.ours)
+        return MOUNTINFO_NOWHERE;
+    if (mountinfo_is_on(&top, major, minor, node))
+        return MOUNTINFO_TOP;
+    *ret = top;
+    return MOUNTINFO_COVERED;
 }
 
 bool mountinfo_is_on(const struct mount_entry *e, unsigned major, unsigned minor, const char *node)

@@ -31,5 +31,17 @@ int mountinfo_each(const char *pid, bool (*visit)(void *arg, const struct mount_
  * it must be free of symlinks (resolving it here could hang on a dead mount). */
 int mountinfo_at(const char *path, struct mount_entry *ret, struct error *err);
 
+/* Where is a device in the pile of mounts at one path? */
+enum mountinfo_place {
+    MOUNTINFO_NOWHERE,
+    MOUNTINFO_TOP,     /* what one sees there is the device */
+    MOUNTINFO_COVERED, /* something else was mounted over it */
+};
+
+/* Looks for this block device among the mounts at exactly this path. Returns an enum mountinfo_place
+ * (COVERED: *ret is what covers it), or a negative errno. */
+int mountinfo_pile(const char *path, unsigned major, unsigned minor, const char *node,
+                   struct mount_entry *ret, struct error *err);
+
 /* Is it a mount of this block device? node is its path ("/dev/loop3"), by which btrfs is known. */
 bool mountinfo_is_on(const struct mount_entry *e, unsigned major, unsigned minor, const char *node);

@@ -156,7 +156,7 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
         return rc;
     if (rc < 0) {
         struct error also;
-        if (device_umount(v->device, mountpoint, clock_in_ms(ATTACH_MS), &also) < 0)
+        if (device_umount(v->device, mountpoint, &v->node, false, clock_in_ms(ATTACH_MS), &also) < 0)
             arrive(e, v, RUNG_MOUNTED); /* it may be there: descending looks */
         return rc;
     }
@@ -173,7 +173,7 @@ static int down_umount(struct volumes *e, struct volume *v, struct error *err)
     engine_mountpoint(e, &v->name, mountpoint);
     int rc = v->device ? 0 : device_start(&v->device, err);
     if (rc == 0)
-        rc = device_umount(v->device, mountpoint, clock_in_ms(LONG_MS), err);
+        rc = device_umount(v->device, mountpoint, &v->node, false, clock_in_ms(LONG_MS), err);
     if (rc < 0) {
         device_end(v->device);
         v->device = NULL;

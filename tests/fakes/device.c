@@ -8,6 +8,8 @@
 
 #include "fakes/calls.h"
 #include "fakes/world.h"
+#include "host/loop.h"
+#include "host/mountinfo.h"
 
 #define DEVICES 64
 
@@ -193,17 +195,37 @@ int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_
     return 0;
 }
 
-int device_umount(struct device *d, const char *mountpoint, moment deadline, struct error *err)
+int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
+                  moment deadline, struct error *err)
 {
     char image[NAME_PART_MAX + 1];
+    struct mount_entry e;
     (void)d;
     (void)deadline;
     int rc = fake_call("umount", "", err);
     if (rc < 0)
         return rc;
-    if (fake_mounted(mountpoint) && fake_pinned_by()[0])
+    rc = mountinfo_pile(mountpoint, node->major, node->minor, node->path, &e, err);
+    if (rc == MOUNTINFO_COVERED)
+        return error_set(err, -EEXIST, "%s was mounted over %s", e.source, mountpoint);
+    if (rc == MOUNTINFO_TOP && fake_pinned_by()[0] && !lazily)
         return error_set(err, -EBUSY, "cannot unmount %s: it is in use", mountpoint);
-    if (fake_mount_take(mountpoint, image))
-        fake_changed("umount %s", image);
-    return fake_call_end("umount", "", err);
+    if (rc == MOUNTINFO_TOP && fake_mount_take(mountpoint, image))
+        fake_changed("umount %s%s", image, fake_pinned_by()[0] ? " lazily" : "");
+    return rc < 0 ? rc : fake_call_end("umount", "", err);
+}
+
+/* ---- host/loop.h ---- */
+
+int loop_named(const char *file, struct device_node *ret)
+{
+    unsigned minor;
+    fake_lock();
+    bool found = fake_mapping_image(file, &minor) && fake_minor_in_use(minor);
+    fake_unlock();
+    if (!found)
+        return 0;
+    *ret = (struct device_node){ .major = 7, .minor = minor };
+    (void)snprintf(ret->path, sizeof ret->path, "/dev/loop%u", minor);
+    return 1;
 }

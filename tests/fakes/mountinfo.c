@@ -16,6 +16,7 @@ static struct mounted {
     bool used;
     char path[PATH_MAX];
     char image[NAME_PART_MAX + 1];
+    char over[32]; /* what somebody else has mounted over it; "": nothing */
     unsigned minor;
 } mounts[MOUNTS]; /* the world's lock guards it */
 
@@ -101,6 +102,15 @@ int fake_mount_take(const char *mountpoint, char name[static NAME_PART_MAX + 1])
     return m != NULL;
 }
 
+void fake_mount_over(const char *mountpoint, const char *what)
+{
+    fake_lock();
+    struct mounted *m = find(mountpoint);
+    if (m)
+        (void)snprintf(m->over, sizeof m->over, "%s", what ? what : "");
+    fake_unlock();
+}
+
 bool fake_mount_drop(const char *mountpoint)
 {
     char name[NAME_PART_MAX + 1];
@@ -122,6 +132,26 @@ int mountinfo_at(const char *path, struct mount_entry *ret, struct error *err)
     }
     fake_unlock();
     return m != NULL;
+}
+
+int mountinfo_pile(const char *path, unsigned major, unsigned minor, const char *node,
+                   struct mount_entry *ret, struct error *err)
+{
+    (void)node;
+    int rc = fake_call("mountinfo_pile", "", err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    const struct mounted *m = find(path);
+    bool ours = m && major == 7 && m->minor == minor;
+    if (ours && m->over[0]) {
+        *ret = (struct mount_entry){ .id = 200, .parent = 100 };
+        (void)snprintf(ret->source, sizeof ret->source, "%s", m->over);
+        (void)snprintf(ret->fstype, sizeof ret->fstype, "tmpfs");
+    }
+    rc = !ours ? MOUNTINFO_NOWHERE : m->over[0] ? MOUNTINFO_COVERED : MOUNTINFO_TOP;
+    fake_unlock();
+    return rc;
 }
 
 /* ---- host/mountpoint.h ---- */

@@ -101,6 +101,8 @@ size_t fake_mount_count(void);
 bool fake_mounted(const char *mountpoint);
 void fake_mount_add(const char *mountpoint, const char *image);
 bool fake_mount_drop(const char *mountpoint); /* umount by hand */
+/* Somebody mounts something else over it; NULL: takes that away again. */
+void fake_mount_over(const char *mountpoint, const char *what);
 
 /* A process keeps umount from working at this mountpoint (EBUSY); NULL: none any more. */
 void fake_pin(const char *who);

@@ -207,6 +207,23 @@ static void a_mounted_volume_whose_mapper_is_dead_is_lost_until_it_is_unmounted(
     expect_gone(f);
 }
 
+static void what_was_mounted_over_it_is_neither_adopted_nor_taken_down(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    mount_and_leave(f);
+    fake_mount_over(fixture_mountpoint(f, "db"), "squatter");
+    fixture_start(f);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), -EEXIST);
+    assert_non_null(strstr(err.msg, "squatter"));
+    assert_true(fake_mounted(fixture_mountpoint(f, "db")));
+    fake_mount_over(fixture_mountpoint(f, "db"), NULL);
+    fixture_retry_now(f, "db");
+    fake_wait_count("unmap", 1);
+    expect_gone(f);
+}
+
 static void a_mapper_without_a_state_file_is_taken_down(void **state)
 {
     struct fixture *f = *state;
@@ -268,6 +285,7 @@ int main(void)
         TEST(a_mount_whose_answer_was_cut_off_is_undone),
         TEST(files_of_another_boot_or_version_and_broken_ones_are_removed),
         TEST(a_mounted_volume_whose_mapper_is_dead_is_lost_until_it_is_unmounted),
+        TEST(what_was_mounted_over_it_is_neither_adopted_nor_taken_down),
         TEST(a_mapper_without_a_state_file_is_taken_down),
         TEST(a_daemon_that_can_use_no_mapper_says_so_and_takes_down_what_is_mapped),
         TEST(a_mount_that_comes_while_it_looks_waits_for_what_it_finds),
