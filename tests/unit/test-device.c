@@ -454,6 +454,7 @@ static void damaged_ext4(void **state)
 
 struct helper {
     pid_t pid;
+    uint64_t start;
 };
 
 static bool is_child(void *arg, pid_t pid, char *const *argv)
@@ -466,10 +467,13 @@ static bool is_child(void *arg, pid_t pid, char *const *argv)
     (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     if (file_read_line(path, line, sizeof line, &err) == 0)
         (void)sscanf(strrchr(line, ')') + 1, " %*c %d", &parent);
-    if (parent != getpid())
-        return false;
-    h->pid = pid;
-    return true;
+    uint64_t start;
+    /* The newest: one of an earlier test may still be dying. */
+    if (parent == getpid() && procs_start_time(pid, &start) == 0 && start >= h->start) {
+        h->pid = pid;
+        h->start = start;
+    }
+    return false;
 }
 
 static pid_t helper_pid(void)
