@@ -18,7 +18,6 @@
 #include "base/file.h"
 #include "cmocka-headers.h"
 #include "host/fs.h"
-#include "host/loop.h"
 #include "host/mountinfo.h"
 #include "host/procs.h"
 
@@ -299,67 +298,6 @@ static void busy_umount_is_ebusy(void **state)
     }
 }
 
-/* What somebody else mounted over the volume stays, and so does the volume below it. */
-static void a_foreign_mount_over_it_stays(void **state)
-{
-    struct error err = { 0 };
-    struct device_node node;
-    struct mount_entry e;
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        const char *file = image("covered"), *point = in_dir("mnt/rbd/covered");
-        struct device_mount m = mount_of(types[i], point);
-        struct device *d = started();
-        OK(device_format(d, file, types[i], "", dir, STEP, &err));
-        OK(device_attach(d, file, 4096, false, STEP, &node, &err));
-        OK(device_mount(d, &m, STEP, &err));
-        assert_int_equal(mount("squatter", point, "tmpfs", 0, NULL), 0);
-        assert_int_equal(device_umount(d, point, &node, false, STEP, &err), -EEXIST);
-        assert_non_null(strstr(err.msg, "squatter"));
-        assert_int_equal(device_umount(d, point, &node, true, STEP, &err), -EEXIST);
-        assert_int_equal(mountinfo_pile(point, node.major, node.minor, node.path, &e, &err),
-                         MOUNTINFO_COVERED);
-        assert_string_equal(e.source, "squatter");
-        assert_int_equal(umount2(point, UMOUNT_NOFOLLOW), 0);
-        assert_int_equal(mountinfo_pile(point, node.major, node.minor, node.path, &e, &err), MOUNTINFO_TOP);
-        OK(device_umount(d, point, &node, false, STEP, &err));
-        /* and what stands there when ours does not, is nobody's business */
-        assert_int_equal(mount("squatter", point, "tmpfs", 0, NULL), 0);
-        OK(device_umount(d, point, &node, false, STEP, &err));
-        assert_int_equal(mountinfo_at(point, &e, &err), 1);
-        assert_int_equal(umount2(point, UMOUNT_NOFOLLOW), 0);
-        device_end(d);
-        expect_detached(file);
-    }
-}
-
-static void a_busy_one_can_be_detached(void **state)
-{
-    struct error err = { 0 };
-    struct device_node node, found;
-    struct mount_entry e;
-    char who[200];
-    const char *file = image("detached"), *point = in_dir("mnt/rbd/detached");
-    struct device_mount m = mount_of("xfs", point);
-    (void)state;
-    struct device *d = started();
-    OK(device_format(d, file, "xfs", "", dir, STEP, &err));
-    OK(device_attach(d, file, 4096, false, STEP, &node, &err));
-    assert_int_equal(loop_named(file, &found), 1);
-    assert_string_equal(found.path, node.path);
-    assert_int_equal(found.minor, node.minor);
-    OK(device_mount(d, &m, STEP, &err));
-    int inside = open(point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    OK(device_umount(d, point, &node, true, STEP, &err));
-    device_end(d);
-    assert_int_equal(mountinfo_at(point, &e, &err), 0);
-    assert_int_equal(loop_named(file, &found), 1); /* whoever is inside keeps it */
-    assert_int_equal(procs_pinning(node.major, node.minor, point, who, sizeof who), 1);
-    (void)close(inside);
-    expect_detached(file);
-    assert_int_equal(loop_named(file, &found), 0);
-}
-
 static void refuses_other_mountpoints(void **state)
 {
     struct error err = { 0 };
@@ -608,8 +546,6 @@ int main(void)
         cmocka_unit_test(refuses_to_format_again),
         cmocka_unit_test(missing_is_not_enoent),
         cmocka_unit_test(busy_umount_is_ebusy),
-        cmocka_unit_test(a_foreign_mount_over_it_stays),
-        cmocka_unit_test(a_busy_one_can_be_detached),
         cmocka_unit_test(refuses_other_mountpoints),
         cmocka_unit_test(clones_of_xfs),
         cmocka_unit_test(read_only),
