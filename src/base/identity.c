@@ -2,6 +2,7 @@
 #include "base/identity.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -45,4 +46,23 @@ void identity_random_hex(char *buf, unsigned n)
         buf[2 * i + 1] = hex[raw[i] & 15];
     }
     buf[2 * n] = '\0';
+}
+
+#define STAMP_MIN   1700000000L /* nothing of ours is older */
+#define STAMP_AHEAD 86400L      /* clocks of hosts differ */
+
+void identity_stamped_id(char buf[static STAMPED_ID_LEN + 1])
+{
+    (void)snprintf(buf, STAMPED_ID_LEN + 1, "%08lx", (unsigned long)time(NULL) & 0xffffffffUL);
+    identity_random_hex(buf + 8, 4);
+}
+
+time_t identity_stamped_time(const char *id)
+{
+    char digits[9];
+    if (!text_is_hex(id, STAMPED_ID_LEN))
+        return 0;
+    (void)snprintf(digits, sizeof digits, "%s", id);
+    time_t t = (time_t)strtoul(digits, NULL, 16);
+    return t >= STAMP_MIN && t <= time(NULL) + STAMP_AHEAD ? t : 0;
 }

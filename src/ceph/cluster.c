@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "ceph/blocklist.h"
 #include "ceph/placecache.h"
 
 #define PROBE_MS     5000 /* between two health probes */
@@ -21,6 +22,8 @@
 struct cluster {
     struct connection_options opts;
     char *pool, *ns;
+    void (*on_client)(void *arg, const char *address);
+    void *on_client_arg;
     pthread_t thread;
 
     pthread_mutex_t lock; /* guards all below; never held over a call to the cluster */
@@ -43,19 +46,42 @@ static void set_state(struct cluster *c, enum cluster_state state, const char *w
     (void)snprintf(c->status.why, sizeof c->status.why, "%s", why);
 }
 
+/* What is to be known of a new client before anybody uses it. */
+static int introduce(struct cluster *c, rados_t rados, struct cluster_status *s, struct error *err)
+{
+    char address[80];
+    struct error why;
+    int rc = connection_address(rados, address, sizeof address, err);
+    if (rc < 0)
+        return rc;
+    if (c->on_client)
+        c->on_client(c->on_client_arg, address);
+    if (rados_cluster_fsid(rados, s->fsid, sizeof s->fsid) < 0)
+        s->fsid[0] = '\0';
+    if (blocklist_permitted(rados, &why) == -EPERM)
+        (void)snprintf(s->no_fencing, sizeof s->no_fencing, "%.255s", why.msg);
+    return 0;
+}
+
 /* Makes a connection; the thread's first duty. */
 static void connect_once(struct cluster *c)
 {
     struct error err;
+    struct cluster_status s = { 0 };
     rados_t rados;
     int rc = connection_open(&c->opts, CONNECTION_CONTROL, &rados, &err);
-    char fsid[40] = "";
-    if (rc == 0 && rados_cluster_fsid(rados, fsid, sizeof fsid) < 0)
-        fsid[0] = '\0';
+    if (rc == 0) {
+        rc = introduce(c, rados, &s, &err);
+        if (rc < 0)
+            rados_shutdown(rados);
+    }
     struct cluster_link *link = rc == 0 ? link_new(rados) : NULL;
+    if (s.no_fencing[0])
+        log_warning("%s", s.no_fencing);
     LOCK_SCOPE(&c->lock);
     if (rc == 0) {
-        memcpy(c->status.fsid, fsid, sizeof fsid);
+        memcpy(c->status.fsid, s.fsid, sizeof s.fsid);
+        memcpy(c->status.no_fencing, s.no_fencing, sizeof s.no_fencing);
         c->link = link;
         set_state(c, CLUSTER_UP, "");
         pthread_cond_broadcast(&c->changed);
@@ -132,7 +158,8 @@ static void *keep_connected(void *arg)
 }
 
 int cluster_start(const struct connection_options *opts, const char *pool, const char *ns,
-                  struct cluster **ret, struct error *err)
+                  void (*on_client)(void *arg, const char *address), void *arg, struct cluster **ret,
+                  struct error *err)
 {
     struct cluster *c = calloc(1, sizeof *c);
     if (!c)
@@ -140,6 +167,8 @@ int cluster_start(const struct connection_options *opts, const char *pool, const
     c->opts = *opts;
     c->pool = strdup(pool);
     c->ns = strdup(ns);
+    c->on_client = on_client;
+    c->on_client_arg = arg;
     pthread_mutex_init(&c->lock, NULL);
     clock_cond_init(&c->changed);
     (void)snprintf(c->status.why, sizeof c->status.why, "connecting");
@@ -203,6 +232,11 @@ int cluster_place(struct cluster *c, const char *pool, const char *ns, moment de
     }
     *ret = (struct place){ link, io };
     return 0;
+}
+
+struct place place_again(const struct place *p)
+{
+    return (struct place){ link_ref(p->link), p->io };
 }
 
 void place_done(struct place *p)

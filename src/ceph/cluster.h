@@ -28,9 +28,10 @@ struct place {
 /* Starts to connect; returns at once. pool and ns are what the health probe reads (one object, every few
  * seconds): the answer tells whether the cluster is there and whether this client has been blocklisted, in
  * which case a new one is made (a blocklisted rados_t is dead for good). The strings in opts must outlive it.
- */
+ * on_client (may be NULL) is told the address of each new client before it is lent to anybody. */
 int cluster_start(const struct connection_options *opts, const char *pool, const char *ns,
-                  struct cluster **ret, struct error *err);
+                  void (*on_client)(void *arg, const char *address), void *arg, struct cluster **ret,
+                  struct error *err);
 
 /* Ends it. A connect that hangs is left behind after a second. NULL is fine. */
 void cluster_stop(struct cluster *c);
@@ -40,6 +41,9 @@ void cluster_stop(struct cluster *c);
  * behind). -ENODEV: there is no such pool. -ENOTCONN: no connection, and why. Never -ENOENT. */
 int cluster_place(struct cluster *c, const char *pool, const char *ns, moment deadline, struct place *ret,
                   struct error *err);
+
+/* Another reference to a borrowed place, for work that may outlive the first: place_done() for each. */
+struct place place_again(const struct place *p);
 
 /* Gives it back. Does nothing for PLACE_NONE. */
 void place_done(struct place *p);
@@ -59,9 +63,11 @@ enum cluster_state { CLUSTER_CONNECTING, CLUSTER_UP, CLUSTER_DOWN };
 
 struct cluster_status {
     enum cluster_state state;
-    char fsid[40]; /* "" until the first connection */
-    time_t since;  /* of this state */
-    char why[256]; /* of down and connecting */
+    char fsid[40];        /* "" until the first connection */
+    time_t since;         /* of this state */
+    char why[256];        /* of down and connecting */
+    char no_fencing[256]; /* why clients cannot be fenced with this key; "": they can, or it is not known yet
+                           */
 };
 
 /* Never blocks. */

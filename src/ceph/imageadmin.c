@@ -226,6 +226,17 @@ int image_watched_by(const struct place *p, const char *id, const char *address,
     return each_watcher(p, id, same_address, (void *)(uintptr_t)address, err);
 }
 
+int image_add_exclusive_lock(const struct place *p, const char *id, struct error *err)
+{
+    rbd_image_t image;
+    int rc = rbd_open_by_id(p->io, id, &image, NULL);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot open image id %s", id);
+    rc = rbd_update_features(image, RBD_FEATURE_EXCLUSIVE_LOCK, 1);
+    (void)rbd_close(image);
+    return rc < 0 ? place_error(p, rc, err, "cannot add the feature exclusive-lock to image id %s", id) : 0;
+}
+
 static int stop_at_first(uint64_t offset, size_t len, int exists, void *arg)
 {
     (void)len;

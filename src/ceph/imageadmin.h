@@ -48,6 +48,9 @@ int image_watcher(const struct place *p, const char *id, char *addr, size_t size
  * that its watch has lapsed. */
 int image_watched_by(const struct place *p, const char *id, const char *address, struct error *err);
 
+/* Adds the feature exclusive-lock. The caller has made sure that nobody has the image open. */
+int image_add_exclusive_lock(const struct place *p, const char *id, struct error *err);
+
 /* Why the image must not be formatted although no file system was found: 0 it is blank (no parent, no
  * snapshot, not one data object), -ENOTEMPTY with the reason, or could not ask. */
 int image_check_blank(const struct place *p, const char *id, struct error *err);

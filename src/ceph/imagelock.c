@@ -45,15 +45,27 @@ int imagelock_image_holder(const struct place *p, const char *id, struct lock_ho
     return rc;
 }
 
-int imagelock_break(const struct place *p, const char *id, const char *lock, const struct lock_holder *holder,
-                    struct error *err)
+static int lock_break(const struct place *p, const char *id, const char *lock,
+                      const struct lock_holder *holder, struct error *err)
 {
     char object[IMAGE_ID_LEN + 16];
-    if (strcmp(lock, IMAGE_LOCK) == 0)
-        return error_set(err, -EINVAL, "the image's own lock is never broken without fencing its owner");
     int rc = rados_break_lock(p->io, image_header_object(id, object), lock, holder->client, holder->cookie);
     if (rc < 0 && rc != -ENOENT)
         return place_error(p, rc, err, "cannot take lock %s of image id %s from %s", lock, id,
                            holder->client);
     return 0;
+}
+
+int imagelock_break(const struct place *p, const char *id, const char *lock, const struct lock_holder *holder,
+                    struct error *err)
+{
+    if (strcmp(lock, IMAGE_LOCK) == 0)
+        return error_set(err, -EINVAL, "the image's own lock is never broken without fencing its owner");
+    return lock_break(p, id, lock, holder, err);
+}
+
+int imagelock_break_fenced(const struct place *p, const char *id, const struct lock_holder *holder,
+                           struct error *err)
+{
+    return lock_break(p, id, IMAGE_LOCK, holder, err);
 }

@@ -30,3 +30,8 @@ int imagelock_image_holder(const struct place *p, const char *id, struct lock_ho
  * any more: success. */
 int imagelock_break(const struct place *p, const char *id, const char *lock, const struct lock_holder *holder,
                     struct error *err);
+
+/* Takes rbd_lock from a holder that has been fenced (blocklist_add), by recorded client and cookie; from an
+ * advisory lock's, too. Not held by that one any more: success. */
+int imagelock_break_fenced(const struct place *p, const char *id, const struct lock_holder *holder,
+                           struct error *err);

@@ -43,6 +43,11 @@ bool owner_is_self(const struct owner_record *r, const struct owner_self *self)
     return strcmp(r->machine_id, self->host->machine_id) == 0 && strcmp(r->instance, self->instance) == 0;
 }
 
+time_t owner_since(const struct owner_record *r)
+{
+    return identity_stamped_time(r->mapping);
+}
+
 int owner_read(const struct place *p, const char *id, struct owner_record *ret, struct error *err)
 {
     struct lock_holder h;

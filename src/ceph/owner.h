@@ -33,6 +33,9 @@ int owner_parse(const char *cookie, struct owner_record *ret);
 /* Same machine and same instance: this daemon or one before it. */
 bool owner_is_self(const struct owner_record *r, const struct owner_self *self);
 
+/* When the mapping was made; 0: the record does not tell. */
+time_t owner_since(const struct owner_record *r);
+
 /* 1: there is a record; 0: none (or an unreadable one, which counts as none); or could not ask. */
 int owner_read(const struct place *p, const char *id, struct owner_record *ret, struct error *err);
 

@@ -237,7 +237,7 @@ static int fuse_map(const struct mapper_host *host, const struct mapper_image *i
     struct mapping m = { .mapper = &mapper_fuse, .name = *image->name, .ro = image->ro, .control = -1 };
     pid_t pid = 0;
     bool mounted = false;
-    identity_random_hex(m.id, MAPPING_ID_LEN / 2);
+    identity_stamped_id(m.id);
     (void)snprintf(m.image_id, sizeof m.image_id, "%s", image->id);
     int rc = path_of(m.file, sizeof m.file, host->run_dir, m.id, ".img", err);
     if (rc < 0)
@@ -362,6 +362,28 @@ static int fuse_health(struct mapping *m, struct mapping_health *ret, struct err
     return 0;
 }
 
+static const char *argument(char *const *argv, const char *name)
+{
+    size_t len = strlen(name);
+    for (; *argv; argv++)
+        if (strncmp(*argv, name, len) == 0)
+            return *argv + len;
+    return NULL;
+}
+
+static bool is_mapping(void *arg, pid_t pid, char *const *argv)
+{
+    (void)pid;
+    const char *id = argument(argv, "--mapping=");
+    return id && strcmp(id, *(const char **)arg) == 0;
+}
+
+static bool fuse_alive(const struct mapper_host *host, const char *id)
+{
+    (void)host;
+    return procs_each(ARGV0, is_mapping, &id) == 1;
+}
+
 /* What find() has come upon. */
 struct search {
     const struct mapper_host *host;
@@ -372,15 +394,6 @@ struct search {
     size_t nids;
     bool incomplete; /* not all of them are in ids */
 };
-
-static const char *argument(char *const *argv, const char *name)
-{
-    size_t len = strlen(name);
-    for (; *argv; argv++)
-        if (strncmp(*argv, name, len) == 0)
-            return *argv + len;
-    return NULL;
-}
 
 /* A living mapper of ours: connect again and offer it. */
 static void search_offer(struct search *s, pid_t pid, const char *id)
@@ -480,7 +493,7 @@ static int fuse_find(const struct mapper_host *host, bool (*found)(void *arg, co
                      void *arg, struct error *err)
 {
     struct search s = { .host = host, .found = found, .arg = arg };
-    procs_each(ARGV0, search_process, &s);
+    (void)procs_each(ARGV0, search_process, &s);
     int rc = s.incomplete ? error_set(err, -ENOMEM, "out of memory") : search_clear(&s, err);
     free(s.ids);
     return rc;
@@ -492,6 +505,7 @@ const struct mapper mapper_fuse = {
     .map = fuse_map,
     .wait_closed = fuse_wait_closed,
     .unmap = fuse_unmap,
+    .alive = fuse_alive,
     .health = fuse_health,
     .find = fuse_find,
 };

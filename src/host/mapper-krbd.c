@@ -403,6 +403,14 @@ static int krbd_look(const struct mapper_host *host, bool (*found)(void *arg, co
     return krbd_record_each(host->run_dir, search_record, &s, err);
 }
 
+static bool krbd_alive(const struct mapper_host *host, const char *id)
+{
+    struct krbd_record r;
+    struct krbd_device d;
+    return krbd_writer(id) != 0 ||
+           (krbd_record_read(host->run_dir, id, &r) == 1 && find_recorded(&r, &d) == 1);
+}
+
 const struct mapper mapper_krbd = {
     .name = "krbd",
     .needs_cluster = true,
@@ -411,5 +419,6 @@ const struct mapper mapper_krbd = {
     .verify = krbd_verify,
     .unmap = krbd_unmap,
     .health = krbd_health,
+    .alive = krbd_alive,
     .find = krbd_look,
 };

@@ -98,3 +98,11 @@ int mapper_find(const struct mapper_host *host, bool (*found)(void *arg, const s
     }
     return rc;
 }
+
+bool mapper_alive(const struct mapper_host *host, const char *id)
+{
+    for (size_t i = 0; i < COUNT(known); i++)
+        if (known[i].mapper && known[i].mapper->alive(host, id))
+            return true;
+    return false;
+}

@@ -10,10 +10,11 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/identity.h"
 #include "base/imagename.h"
 #include "host/device.h"
 
-#define MAPPING_ID_LEN 16
+#define MAPPING_ID_LEN STAMPED_ID_LEN
 #define IMAGE_ID_MAX   64
 #define ADDRESS_MAX    80
 
@@ -47,7 +48,7 @@ struct mapper_image {
 
 /* One mapped image. */
 struct mapping {
-    char id[MAPPING_ID_LEN + 1]; /* random, lower-case hex; names its files in run_dir */
+    char id[MAPPING_ID_LEN + 1]; /* identity_stamped_id(); names its files in run_dir */
     const struct mapper *mapper;
     struct image_name name;
     char image_id[IMAGE_ID_MAX + 1];
@@ -104,6 +105,9 @@ struct mapper {
      * must fence. */
     int (*unmap)(const struct mapper_host *host, struct mapping *m, moment deadline, struct error *err);
 
+    /* Is a mapping of this id alive on this host, whoever knows of it? Asks the kernel, not our own table. */
+    bool (*alive)(const struct mapper_host *host, const char *id);
+
     int (*health)(struct mapping *m, struct mapping_health *ret, struct error *err);
 
     /* Calls found() for each mapping of this instance that is alive (connected again; found() may keep *m by
@@ -130,3 +134,6 @@ int mapper_check_options(const char *words, struct error *err);
 /* find() of all mappers: what an earlier daemon has mapped, by whatever it used. */
 int mapper_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
                 struct error *err);
+
+/* Is a mapping of this id alive on this host, by whichever mapper it was made? */
+bool mapper_alive(const struct mapper_host *host, const char *id);

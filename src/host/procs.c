@@ -94,8 +94,8 @@ static bool argv_matches(void *arg, pid_t pid)
     return s->visit(s->arg, pid, argv);
 }
 
-void procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg)
+int procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg)
 {
     struct argv_search s = { .argv0 = argv0, .visit = visit, .arg = arg };
-    (void)procs_each_pid(argv_matches, &s);
+    return procs_each_pid(argv_matches, &s);
 }

@@ -28,8 +28,9 @@ int procs_pinning(unsigned major, unsigned minor, const char *except_mountpoint,
 int procs_mounted_elsewhere(unsigned major, unsigned minor, const char *except_mountpoint, char *who,
                             size_t size);
 
-/* Calls visit() with each process whose argv[0] is this, with its whole argv, until it returns true. */
-void procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg);
+/* Calls visit() with each process whose argv[0] is this, with its whole argv, until it returns true. 1: it
+ * did; 0: it never did. */
+int procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg);
 
 /* "pid 4711 (bash)", for messages. */
 void procs_name(pid_t pid, char *buf, size_t size);

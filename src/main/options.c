@@ -302,8 +302,7 @@ static const struct span some_span = { 1000, 86400LL * 1000, NULL };
 static const struct span timeout_span = { 100, 55000, "Docker waits 60 s for a Get" };
 static const struct span budget_span = { 1000, 115000, "Docker gives up after 120 s" };
 
-#define LATER_TAKEOVER "no lock is taken over in this version: a volume of another host is refused"
-#define LATER_STUCK    "mappings are not watched for progress in this version"
+#define LATER_STUCK "mappings are not watched for progress in this version"
 
 #define FIELD(member) .offset = offsetof(struct settings, member)
 
@@ -383,15 +382,14 @@ const struct option_row options[] = {
       "exclusive: one container at a time uses a volume; host: containers of one host may share it", NULL,
       set_choice, FIELD(sharing), sharing_words },
     { "legacy-images", "upgrade|refuse", "upgrade", NULL,
-      "images without the exclusive-lock feature: upgrade adds it at the first mount",
-      "images without exclusive-lock are refused in this version", set_choice, FIELD(legacy_images),
-      legacy_words },
+      "images without the exclusive-lock feature: upgrade adds it at the first mount", NULL, set_choice,
+      FIELD(legacy_images), legacy_words },
     { "takeover", "dead|silent|never", "dead", NULL,
       "dead: take a volume from an owner whose watch has lapsed; silent: also from one that answers nothing "
       "for `silence`; "
       "never: only `rbdvol unlock` does",
-      LATER_TAKEOVER, set_choice, FIELD(takeover), takeover_words },
-    { "silence", "DURATION", "5s", NULL, "see `takeover`", LATER_TAKEOVER, set_duration, FIELD(silence_ms),
+      NULL, set_choice, FIELD(takeover), takeover_words },
+    { "silence", "DURATION", "5s", NULL, "see `takeover`", NULL, set_duration, FIELD(silence_ms),
       &some_span },
     { "ceph-timeout", "DURATION", "10s", NULL, "bound of one control operation on the cluster", NULL,
       set_duration, FIELD(ceph_timeout_ms), &timeout_span },

@@ -129,6 +129,11 @@ static int lock_take(struct image *im, struct error *err)
                          full);
     if (rc < 0 && rc != -ENOENT)
         return error_set(err, rc, "cannot ask who has the lock of image '%s': %s", full, error_text(rc));
+    /* An owner before us may have been fenced a moment ago: with the map that says so, every OSD that takes
+     * our I/O has turned the other's away first. Unbounded, like the acquire: our parent has the deadline. */
+    rc = rados_wait_for_latest_osdmap(im->rados);
+    if (rc < 0)
+        return error_set(err, rc, "cannot get the cluster's present map: %s", error_text(rc));
     rc = rbd_lock_acquire(im->rbd, RBD_LOCK_MODE_EXCLUSIVE);
     if (rc == -EROFS || rc == -EBUSY)
         return error_set(err, -EBUSY, "another client has just locked image '%s'", full);

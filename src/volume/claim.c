@@ -6,58 +6,14 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "ceph/imageadmin.h"
 #include "volume/lookup.h"
-
-#define CTL_WAIT_MS 10000
-
-/* The managed lock is held: by whom, as far as the cluster tells. */
-static int refuse_owner(struct volumes *e, const struct place *p, const char *id, const struct lock_holder *h,
-                        struct error *err)
-{
-    struct owner_record r;
-    int rc = owner_read(p, id, &r, err);
-    if (rc < 0)
-        return rc;
-    bool ours = rc == 1 && strcmp(r.address, h->address) == 0;
-    rc = image_watched_by(p, id, h->address, err);
-    if (rc < 0)
-        return rc;
-    const char *dead =
-        rc == 1 ? ""
-                : "; its watch has lapsed, so it is dead or cut off, but this version of rbdvol does not "
-                  "take over yet: "
-                  "fence it (`ceph osd blocklist add ADDRESS`), then break its lock (`rbd lock rm`)";
-    if (ours && owner_is_self(&r, &e->self))
-        return error_set(err, -EBUSY, "locked by this host's own earlier mapping %s (%s at %s)%s", r.mapping,
-                         h->client, h->address, dead);
-    if (ours)
-        return error_set(err, -EBUSY, "in use on host %s (rbdvol instance %s, %s at %s)%s", r.host,
-                         r.instance, h->client, h->address, dead);
-    return error_set(err, -EBUSY, "locked by another client, %s at %s, which is no rbdvol%s", h->client,
-                     h->address, dead);
-}
-
-int claim_check_free(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
-                     struct error *err)
-{
-    struct lock_holder h;
-    bool managed = false;
-    char full[IMAGE_NAME_MAX + 1];
-    int rc = imagelock_image_holder(p, id, &h, &managed, err);
-    if (rc <= 0)
-        return rc;
-    if (managed)
-        return refuse_owner(e, p, id, &h, err);
-    return error_set(
-        err, -EBUSY,
-        "locked by hand or by another plugin: advisory lock '%.60s' of %s at %s; `rbd lock ls %s` shows it, "
-        "`rbd lock rm` takes it away",
-        h.cookie, h.client, h.address, image_name_full(name, full));
-}
+#include "volume/takeover.h"
 
 /* Is the image one that we can lock, and whose metadata does not undo the lock's safety? */
-static int check_header(const struct volume *v, const struct image_header *h, struct error *err)
+static int check_header(struct volumes *e, const struct volume *v, const struct image_header *h,
+                        struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1];
     image_name_full(&v->name, full);
@@ -67,7 +23,7 @@ static int check_header(const struct volume *v, const struct image_header *h, st
             "the image's metadata key %s would undo the safety of its lock; `rbd image-meta remove %s %s` "
             "takes it away",
             h->danger, full, h->danger);
-    if (!(h->features & IMAGE_FEATURE_EXCLUSIVE_LOCK))
+    if (!(h->features & IMAGE_FEATURE_EXCLUSIVE_LOCK) && e->settings->legacy_images == LEGACY_REFUSE)
         return error_set(err, -EINVAL,
                          "the image has no exclusive-lock feature, so nothing would keep a second writer "
                          "out; `rbd feature "
@@ -102,6 +58,48 @@ static int take_header(struct volumes *e, struct volume *v, const char *id, cons
     return 0;
 }
 
+/* Of an image without exclusive-lock, nobody can tell who writes it: but for who has it open. */
+static int check_unwatched(const struct place *p, const char *id, struct error *err)
+{
+    char watcher[128];
+    int rc = image_watcher(p, id, watcher, sizeof watcher, err);
+    return rc == 1
+               ? error_set(err, -EBUSY,
+                           "the image has no exclusive-lock feature, and another client has it open, at %s",
+                           watcher)
+               : rc;
+}
+
+/* Gives an image of old the feature that our safety rests on; nobody has it open or locked. */
+static int upgrade(const struct volume *v, const struct place *p, const char *id, struct ctl *ctl,
+                   struct image_header *h, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    if (h->features & IMAGE_FEATURE_EXCLUSIVE_LOCK)
+        return 0;
+    int rc = check_unwatched(p, id, err);
+    if (rc == 0)
+        rc = ctl_check(p, ctl, err);
+    if (rc == 0)
+        rc = image_add_exclusive_lock(p, id, err);
+    if (rc == 0)
+        rc = check_unwatched(p, id, err); /* one that came before the feature may go on without it */
+    if (rc < 0)
+        return rc;
+    log_notice("added the feature exclusive-lock volume=%s id=%s", image_name_full(&v->name, full), id);
+    image_header_done(h);
+    return lookup_header(p, v->name.image, id, h, err);
+}
+
+/* Does anybody wait for this volume? Told to who asks, while an owner is waited for. */
+static bool is_wanted(void *arg)
+{
+    struct volume *v = arg;
+    volume_says(v, "waiting for the watch of its silent owner to lapse");
+    LOCK_SCOPE(&v->lock);
+    return v->holders.n > 0;
+}
+
 int claim_take(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
@@ -110,15 +108,12 @@ int claim_take(struct volumes *e, struct volume *v, const struct place *p, struc
     if (rc == 0)
         rc = lookup_header(p, v->name.image, id, &h, err);
     if (rc == 0)
-        rc = check_header(v, &h, err);
+        rc = check_header(e, v, &h, err);
     if (rc == 0)
-        rc = claim_check_free(e, p, &v->name, id, err);
-    if (rc == 0)
-        rc = ctl_take(p, id, &e->self, clock_in_ms(CTL_WAIT_MS), &v->ctl, err);
+        rc = takeover_run(e, p, &v->name, id, is_wanted, v, &v->ctl, err);
     if (rc < 0)
         return rc;
-    /* Only now does nobody else of ours change it: look once more. */
-    rc = claim_check_free(e, p, &v->name, id, err);
+    rc = upgrade(v, p, id, &v->ctl, &h, err);
     if (rc == 0)
         rc = take_header(e, v, id, &h, err);
     if (rc < 0)

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Looks at an image before it is mapped, without taking anything: is it free, and fit to be a volume? */
+/* The look at an image before it is mapped: is it free, and fit to be a volume? */
 #pragma once
 
 #include "volume/engine.h"
 
 /* The climb to RUNG_CLAIMED: finds the image, reads its header and spec, takes rbdvol.ctl and makes sure that
- * nobody owns the image. On success v->image_id, has_spec, spec, ctl and the facts are filled in. On failure
- * nothing is held. -ENOENT: no such image. -EBUSY: somebody has it, named. */
+ * nobody owns the image: a dead owner is fenced first, a silent one waited for while the volume has holders.
+ * On success v->image_id, has_spec, spec, ctl and the facts are filled in. On failure nothing is held.
+ * -ENOENT: no such image. -EBUSY: somebody has it, named. */
 int claim_take(struct volumes *e, struct volume *v, const struct place *p, struct error *err);
 
 /* Lets go of rbdvol.ctl, and of the owner record if it is ours and the lock that it tells of is gone. */
 int claim_drop(struct volumes *e, struct volume *v, const struct place *p, struct error *err);
-
-/* Refuses when a lock is held on the image: -EBUSY names the owner, and what can be done. */
-int claim_check_free(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
-                     struct error *err);

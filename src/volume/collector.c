@@ -12,6 +12,7 @@
 #include "ceph/imagefill.h"
 #include "volume/lookup.h"
 #include "volume/making.h"
+#include "volume/takeover.h"
 
 #define OLD_S 3600 /* a Create that is still at it is younger */
 
@@ -34,12 +35,11 @@ static void note(void *arg, const char *name, const char *id)
 }
 
 /* Old, and with nobody at work on it? Locks it for the time of the decision. 1: yes, *lock is held. */
-static int is_abandoned(const struct place *p, const char *name, const char *id, struct making *mark,
-                        struct imagefill **lock, struct error *err)
+static int is_abandoned(struct volumes *e, const struct place *p, const struct image_name *name,
+                        const char *id, struct making *mark, struct imagefill **lock, struct error *err)
 {
     auto_header struct image_header h = { 0 };
-    struct lock_holder holder;
-    bool managed;
+    struct ctl ctl;
     int rc = image_read_header(p, id, &h, err);
     if (rc < 0)
         return rc;
@@ -48,22 +48,24 @@ static int is_abandoned(const struct place *p, const char *name, const char *id,
         return 0;
     if (mark->since == 0 || time(NULL) - mark->since < OLD_S)
         return 0;
-    /* Look first: an acquire would steal from an owner in automatic mode. */
-    rc = imagelock_image_holder(p, id, &holder, &managed, err);
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
-    rc = imagefill_open(p, name, lock, err);
+    rc = takeover_run(e, p, name, id, NULL, NULL, &ctl, err); /* its maker may be dead, and its lock left */
+    if (rc == 0) {
+        rc = imagefill_open(p, name->image, lock, err);
+        ctl_drop(p, &ctl);
+    }
     return rc == -EBUSY ? 0 : rc < 0 ? rc : 1;
 }
 
-static int collect(struct volumes *e, const struct place *p, const char *name, struct error *err)
+static int collect(struct volumes *e, const struct place *p, const struct image_name *image,
+                   struct error *err)
 {
     char id[IMAGE_ID_LEN + 1], final_id[IMAGE_ID_LEN + 1];
     struct making mark;
     struct imagefill *lock = NULL;
+    const char *name = image->image;
     int rc = image_find(p, name, id, err);
     if (rc == 0)
-        rc = is_abandoned(p, name, id, &mark, &lock, err);
+        rc = is_abandoned(e, p, image, id, &mark, &lock, err);
     if (rc <= 0)
         return rc;
     rc = mark.final[0] ? image_id_object(p, mark.final, final_id, err) : -ENOENT;
@@ -90,8 +92,9 @@ static void collect_pool(struct volumes *e, const char *pool)
         rc = image_list(&p, note, &found, &err);
     for (size_t i = 0; rc == 0 && i < found.n; i++) {
         struct error one;
-        if (collect(e, &p, found.names[i], &one) < 0)
-            log_warning("cannot clear away image=%s: %s", found.names[i], one.msg);
+        (void)snprintf(where.image, sizeof where.image, "%s", found.names[i]);
+        if (collect(e, &p, &where, &one) < 0)
+            log_warning("cannot clear away image=%s: %s", where.image, one.msg);
     }
     free(found.names);
     if (rc == 0)

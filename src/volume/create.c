@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/job.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "ceph/imageadmin.h"
@@ -14,7 +15,6 @@
 #include "host/fs.h"
 #include "volume/createopts.h"
 #include "volume/drive.h"
-#include "volume/job.h"
 #include "volume/lookup.h"
 #include "volume/making.h"
 

@@ -6,6 +6,8 @@
 #include "volume/registry.h"
 #include "volume/volumes.h"
 
+#define CLIENTS_MAX 64
+
 struct volumes {
     const struct settings *settings;
     struct identity host;
@@ -22,8 +24,10 @@ struct volumes {
     pthread_cond_t changed;
     bool stopping;
     bool keeper_started;
-    bool recovered;   /* the mappers of an earlier daemon have been looked for */
-    unsigned driving; /* threads that work on, whoever began it */
+    bool recovered;                         /* the mappers of an earlier daemon have been looked for */
+    char clients[CLIENTS_MAX][ADDRESS_MAX]; /* the control clients that this instance has been (former.h) */
+    unsigned nclients, earlier;             /* all of them; those that are dead by now */
+    unsigned driving;                       /* threads that work on, whoever began it */
     struct {
         char pool[NAME_PART_MAX + 1];
         unsigned n;

@@ -6,17 +6,17 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/job.h"
 #include "base/log.h"
 #include "ceph/imageadmin.h"
 #include "host/mountpoint.h"
-#include "volume/claim.h"
 #include "volume/drive.h"
-#include "volume/job.h"
+#include "volume/former.h"
 #include "volume/lookup.h"
 #include "volume/making.h"
 #include "volume/stale.h"
+#include "volume/takeover.h"
 
-#define CTL_WAIT_MS  10000
 #define RENAME_TRIES 1000
 
 struct work {
@@ -39,22 +39,34 @@ static int check_unused_here(struct volume *v, struct error *err)
     return 0;
 }
 
-/* Nobody anywhere uses it. */
-static int check_unused(struct work *w, const struct place *p, const char *id, struct error *err)
+/* Somebody who has it open. A client that this daemon was before is none. */
+static int check_unwatched(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
+                           struct error *err)
 {
     char watcher[128], full[IMAGE_NAME_MAX + 1];
     const struct image_name *name = &w->volume->name;
-    int rc = claim_check_free(w->engine, p, name, id, err);
-    if (rc == 0)
-        rc = image_watcher(p, id, watcher, sizeof watcher, err);
-    if (rc == 1)
-        return error_set(err, -EBUSY, "opened by another client at %s (`rbd status %s` shows it)", watcher,
-                         image_name_full(name, full));
+    int rc = image_watcher(p, id, watcher, sizeof watcher, err);
+    if (rc == 1 && former_has(w->engine, watcher)) {
+        rc = takeover_fence(p, name, watcher, "an earlier daemon of this host", ctl, err);
+        if (rc == 0)
+            rc = image_watcher(p, id, watcher, sizeof watcher, err);
+    }
+    return rc == 1 ? error_set(err, -EBUSY, "opened by another client at %s (`rbd status %s` shows it)",
+                               watcher, image_name_full(name, full))
+                   : rc;
+}
+
+/* Nobody anywhere uses it; with rbdvol.ctl held. */
+static int check_unused(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
+                        struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    int rc = check_unwatched(w, p, id, ctl, err);
     if (rc < 0 || w->policy != REMOVE_DELETE)
         return rc;
     rc = image_has_snapshots(p, id, err);
     return rc == 1 ? error_set(err, -EBUSY, "it has snapshots: `rbd snap ls %s` shows them",
-                               image_name_full(name, full))
+                               image_name_full(&w->volume->name, full))
                    : rc;
 }
 
@@ -139,7 +151,7 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
                                             [REMOVE_IGNORE] = "ignore" };
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
     const struct image_name *name = &w->volume->name;
-    int rc = check_unused(w, p, id, err);
+    int rc = check_unused(w, p, id, ctl, err);
     if (rc == 0)
         rc = ctl_check(p, ctl, err);
     if (rc == 0)
@@ -172,9 +184,7 @@ static int remove_in_gate(struct work *w, struct error *err)
     if (rc == 0)
         rc = check_ours(name, &h, err);
     if (rc == 0)
-        rc = check_unused(w, &p, id, err);
-    if (rc == 0)
-        rc = ctl_take(&p, id, &w->engine->self, clock_in_ms(CTL_WAIT_MS), &ctl, err);
+        rc = takeover_run(w->engine, &p, name, id, NULL, NULL, &ctl, err);
     return rc < 0 ? rc : remove_claimed(w, &p, id, &ctl, err);
 }
 

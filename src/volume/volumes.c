@@ -12,6 +12,7 @@
 #include "volume/collector.h"
 #include "volume/drive.h"
 #include "volume/engine.h"
+#include "volume/former.h"
 #include "volume/recover.h"
 
 #define TICK_MS      500
@@ -181,10 +182,12 @@ int volumes_start(const struct settings *s, struct volumes **ret, struct error *
     int rc = mapper_check_options(s->map_options, err);
     if (rc == 0)
         rc = identity_read(&e->host, err);
-    if (rc == 0)
+    if (rc == 0) {
+        former_start(e);
         rc = recover_state(e, err);
+    }
     if (rc == 0)
-        rc = cluster_start(&opts, s->pools[0], s->ns, &e->cluster, err);
+        rc = cluster_start(&opts, s->pools[0], s->ns, former_add, e, &e->cluster, err);
     if (rc == 0) {
         rc = -pthread_create(&e->keeper, NULL, keep, e);
         if (rc < 0)

@@ -11,7 +11,7 @@ from daemon import BUILD
 from process import Process
 from waiting import TookTooLong, until
 
-STATE_FILES_THAT_STAY = re.compile(r"^(lock|.*\.lock)$")
+STATE_FILES_THAT_STAY = re.compile(r"^(lock|.*\.lock|clients\.json)$")
 
 
 class Leaks:

@@ -2,6 +2,7 @@
 """Mount and Unmount: what is on the way up, what is gone after the way down, and who is turned away."""
 
 import contextlib
+import json
 import os
 import signal
 import stat
@@ -340,10 +341,18 @@ def test_somebodys_advisory_lock_is_refused_by_name_at_once(world, daemon):
     daemon.unmount("db", "a")
 
 
-def test_an_image_without_exclusive_lock_is_refused_and_says_how_to_mend_it(world, daemon):
+def test_an_image_without_exclusive_lock_is_refused_and_says_how_to_mend_it(world):
+    daemon = world.daemon(legacy_images="refuse")
     world.cluster.rbd("create", "rbd/old", "--size", "300", "--image-feature", "layering")
     err = daemon.refused("Mount", Name="old", ID="a")
     assert "exclusive-lock" in err
+
+
+def test_an_image_without_exclusive_lock_is_given_it_at_its_first_mount(world, daemon):
+    world.cluster.rbd("create", "rbd/old", "--size", "300", "--image-feature", "layering")
+    daemon.mount("old", "a")
+    assert "exclusive-lock" in json.loads(world.cluster.rbd("info", "rbd/old", "--format=json"))["features"]
+    daemon.unmount("old", "a")
 
 
 def test_a_stale_owner_record_is_replaced(world, daemon):

@@ -38,9 +38,12 @@ int fake_places_lent(void)
 }
 
 int cluster_start(const struct connection_options *opts, const char *pool, const char *ns,
-                  struct cluster **ret, struct error *err)
+                  void (*on_client)(void *arg, const char *address), void *arg, struct cluster **ret,
+                  struct error *err)
 {
     (void)opts;
+    (void)on_client;
+    (void)arg;
     (void)ns;
     int rc = fake_call("cluster_start", pool, err);
     if (rc < 0)
@@ -71,6 +74,13 @@ int cluster_place(struct cluster *c, const char *pool, const char *ns, moment de
     lent++;
     *ret = (struct place){ &the_link, found };
     return 0;
+}
+
+struct place place_again(const struct place *p)
+{
+    LOCK_SCOPE(&lock);
+    lent++;
+    return *p;
 }
 
 void place_done(struct place *p)

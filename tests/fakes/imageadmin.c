@@ -114,6 +114,19 @@ int image_watched_by(const struct place *p, const char *id, const char *address,
     return look_at("image_watched_by", p, id, watched_by, (void *)(uintptr_t)address, err);
 }
 
+int image_add_exclusive_lock(const struct place *p, const char *id, struct error *err)
+{
+    int rc = fake_call("image_add_exclusive_lock", id, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    struct fake_image *image = fake_image_by_id(p, id);
+    if (image)
+        image->features |= IMAGE_FEATURE_EXCLUSIVE_LOCK;
+    fake_unlock();
+    return 0;
+}
+
 static int blank(const struct fake_image *image, void *arg, struct error *err)
 {
     (void)arg;

@@ -90,6 +90,14 @@ int imagelock_break(const struct place *p, const char *id, const char *lock, con
     return fake_call_end("break", lock, err);
 }
 
+int imagelock_break_fenced(const struct place *p, const char *id, const struct lock_holder *holder,
+                           struct error *err)
+{
+    if (!fake_is_fenced(holder->address))
+        return error_set(err, -EPROTO, "the test found a lock broken whose owner had not been fenced");
+    return imagelock_break(p, id, IMAGE_LOCK, holder, err);
+}
+
 /* ---- librados ---- */
 
 static struct fake_image *image_of(rados_ioctx_t io, const char *object)

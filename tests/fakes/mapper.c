@@ -230,12 +230,24 @@ static int find_all(const struct mapper_host *host, bool (*found)(void *arg, con
     return rc;
 }
 
+bool mapper_alive(const struct mapper_host *host, const char *id)
+{
+    bool alive = false;
+    (void)host;
+    fake_lock();
+    for (size_t i = 0; i < MAPPINGS; i++)
+        alive |= mappings[i].used && strcmp(mappings[i].m.id, id) == 0;
+    fake_unlock();
+    return alive;
+}
+
 const struct mapper mapper_fuse = {
     .name = "fuse",
     .probe = probe,
     .map = map,
     .wait_closed = wait_closed,
     .unmap = unmap,
+    .alive = mapper_alive,
     .health = health,
     .find = find_all,
 };

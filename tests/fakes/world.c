@@ -44,6 +44,7 @@ void fake_world_reset(void)
         image_clear(&images[i]);
     memset(pools, 0, sizeof pools);
     next_id = 0;
+    fake_fences_reset();
     fake_mounts_reset();
     fake_devices_reset();
     fake_mappings_reset();
@@ -460,4 +461,13 @@ int image_purge(const struct place *p, const char *id, struct error *err)
     }
     fake_changed("purge");
     return fake_call_end("image_purge", id, err);
+}
+
+void fake_watches_end(const char *address)
+{
+    fake_lock();
+    for (size_t i = 0; i < IMAGES; i++)
+        if (images[i].used)
+            fake_image_watch(&images[i], address, false);
+    fake_unlock();
 }

@@ -13,7 +13,7 @@
 
 #define FAKE_LOCKS_MAX 3
 
-/* ---- the cluster (cluster.c, image.c, imageadmin.c, imagelock.c, imagefill.c) ---- */
+/* ---- the cluster (cluster.c, fences.c, image.c, imageadmin.c, imagelock.c, imagefill.c) ---- */
 
 struct fake_pool {
     bool used;
@@ -42,6 +42,8 @@ struct fake_image {
     bool headerless; /* only its names are there */
     struct fake_lock locks[FAKE_LOCKS_MAX];
     char watchers[2][80];
+    bool deaf; /* its owner watches, and answers no ping */
+    bool slow; /* the cluster answers no ping in time */
     bool snapshots;
     uint64_t written;            /* bytes */
     struct device_probe content; /* what libblkid would find */
@@ -77,6 +79,9 @@ void fake_image_watch(struct fake_image *image, const char *address, bool watche
 
 enum fake_cluster { FAKE_CLUSTER_UP, FAKE_CLUSTER_DOWN };
 void fake_cluster_set(enum fake_cluster state);
+
+/* Has this client been fenced? */
+bool fake_is_fenced(const char *address);
 
 /* Places that were borrowed and not given back. */
 int fake_places_lent(void);
@@ -124,6 +129,8 @@ struct fake_image *fake_mapping_image(const char *file, unsigned *minor);
 /* With the lock held. */
 bool fake_minor_in_use(unsigned minor);
 unsigned fake_minor_of_image(const char *image);
+void fake_fences_reset(void);
+void fake_watches_end(const char *address);
 void fake_mounts_reset(void);
 void fake_devices_reset(void);
 void fake_mappings_reset(void);

@@ -371,11 +371,14 @@ static void the_collector_takes_only_what_is_marked_old_and_free(void **state)
     (void)snprintf(mark, sizeof mark, mark_format, 1700000000LL);
     fake_image_set(&i->making, mark);
     fake_image_lock_set(i, "rbd_lock", "auto 1", "internal", "192.0.2.9:0/1");
+    fake_image_watch(i, "192.0.2.9:0/1", true);
     collector_run(f->engine);
     fixture_expect_trace(""); /* somebody is at it */
-    fake_image_lock(i, "rbd_lock")->held = false;
+    fake_image_watch(i, "192.0.2.9:0/1", false);
     collector_run(f->engine);
-    fixture_expect_trace("fill_open rbdvol.new.*, fill_close, trash rbdvol.new.* keep_s=604800");
+    fixture_expect_trace("lock rbdvol.new.* rbdvol.ctl, fence 192.0.2.9:0/1, break rbdvol.new.* rbd_lock, "
+                         "fill_open rbdvol.new.*, unlock rbdvol.new.* rbdvol.ctl, fill_close, "
+                         "trash rbdvol.new.* keep_s=604800");
     assert_int_equal(fake_trash_count(), 1); /* never deleted */
     /* a volume, and an image of somebody else: never */
     fake_volume_add(NULL, "db");
@@ -392,7 +395,9 @@ static void the_collector_finishes_a_rename(void **state)
     (void)snprintf(i->objects[1], sizeof i->objects[1], "db");
     fake_unlock();
     collector_run(f->engine);
-    fixture_expect_trace("fill_open rbdvol.new.*, finish_rename rbdvol.new.* db, fill_close");
+    fixture_expect_trace(
+        "lock rbdvol.new.* rbdvol.ctl, fill_open rbdvol.new.*, unlock rbdvol.new.* rbdvol.ctl, "
+        "finish_rename rbdvol.new.* db, fill_close");
     assert_non_null(fake_image_find("rbd", "db"));
 }
 

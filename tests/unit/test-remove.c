@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
+#include "volume/former.h"
 #include "volume/remove.h"
 
 #define ANON  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -140,8 +141,38 @@ static void a_volume_in_use_is_refused_and_says_by_whom(void **state)
     fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", "192.0.2.9:0/5");
     fake_image_lock_set(i, "rbdvol", "host9/m/b/rbd/abc/192.0.2.9:0/5", "", "192.0.2.9:0/4");
     refuses(f, -EBUSY, "in use on host host9");
+    i->deaf = true;
+    f->settings.takeover = TAKEOVER_SILENT; /* for who needs its data, not for who throws it away */
+    refuses(f, -EBUSY, "whose watch has not lapsed yet");
+    f->settings.takeover = TAKEOVER_NEVER;
     fake_image_watch(i, "192.0.2.9:0/5", false);
-    refuses(f, -EBUSY, "its watch has lapsed");
+    refuses(f, -EBUSY, "takeover=never");
+}
+
+static void a_volume_of_a_dead_host_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", "192.0.2.9:0/5");
+    fake_image_lock_set(i, "rbdvol", "host9/m/b/rbd/abc/192.0.2.9:0/5", "", "192.0.2.9:0/4");
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_true(fake_is_fenced("192.0.2.9:0/5"));
+    assert_int_equal(fake_trash_count(), 1);
+}
+
+static void what_a_daemon_that_was_killed_left_does_not_stand_in_the_way(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    former_add(f->engine, "192.0.2.1:0/8");
+    former_add(f->engine, "192.0.2.1:0/9"); /* the present one */
+    fake_image_watch(i, "192.0.2.1:0/8", true);
+    i->deaf = true;
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_true(fake_is_fenced("192.0.2.1:0/8"));
+    assert_false(fake_is_fenced("192.0.2.1:0/9"));
 }
 
 static void an_image_that_is_not_ours_is_refused(void **state)
@@ -156,7 +187,7 @@ static void a_user_that_comes_between_our_looks_is_left_alone(void **state)
 {
     struct fixture *f = *state;
     struct fake_image *i = fake_volume_add(NULL, "db");
-    fake_fail_after("image_watcher", 1, -ETIMEDOUT, 1); /* the look with rbdvol.ctl held */
+    fake_fail("image_watcher", -ETIMEDOUT, 1); /* the look with rbdvol.ctl held */
     refuses(f, -ETIMEDOUT, "injected");
     fixture_expect_trace("lock db rbdvol.ctl, unlock db rbdvol.ctl");
     assert_null(fake_image_lock(i, "rbdvol.ctl"));
@@ -231,6 +262,8 @@ int main(void)
         TEST(the_policy_rename_keeps_the_image_under_a_free_name),
         TEST(the_policy_ignore_leaves_it),
         TEST(a_volume_in_use_is_refused_and_says_by_whom),
+        TEST(a_volume_of_a_dead_host_is_removed),
+        TEST(what_a_daemon_that_was_killed_left_does_not_stand_in_the_way),
         TEST(an_image_that_is_not_ours_is_refused),
         TEST(a_user_that_comes_between_our_looks_is_left_alone),
         TEST(what_cannot_be_asked_is_not_removed),

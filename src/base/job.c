@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "volume/job.h"
+#include "base/job.h"
 
 #include <errno.h>
 #include <pthread.h>

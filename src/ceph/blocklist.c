@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "ceph/blocklist.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/job.h"
+#include "base/text.h"
+
+#define FENCE_S     (30u * 24 * 3600)
+#define FENCE_MIN_S (7L * 24 * 3600) /* of an entry that is read back, by this host's clock */
+#define CAPS_HINT   "give it `mon 'profile rbd'` with `ceph auth caps`"
+
+bool blocklist_address_ok(const char *address)
+{
+    uint32_t nonce;
+    const char *slash = strrchr(address, '/');
+    if (!slash || slash == address || text_parse_u32(slash + 1, UINT32_MAX, &nonce) < 0 || nonce == 0)
+        return false;
+    const char *colon = memrchr(address, ':', (size_t)(slash - address));
+    return colon && colon > address && slash - colon > 1 &&
+           strspn(colon + 1, "0123456789") == (size_t)(slash - colon - 1) && strpbrk(address, " ,\"") == NULL;
+}
+
+/* When the entry for this address ends, by the monitors' list; 0: it is not there. */
+static time_t entry_until(const json_t *list, const char *address)
+{
+    size_t i;
+    json_t *entry;
+    struct tm tm;
+    json_array_foreach(list, i, entry)
+    {
+        const char *addr = json_string_value(json_object_get(entry, "addr"));
+        const char *until = json_string_value(json_object_get(entry, "until"));
+        if (!addr || !until || strcmp(addr, address) != 0)
+            continue;
+        tm = (struct tm){ 0 };
+        const char *rest = strptime(until, "%Y-%m-%dT%H:%M:%S", &tm);
+        if (!rest)
+            return 0;
+        rest += strcspn(rest, "+-Z");
+        int hours = 0, minutes = 0;
+        if (*rest != 'Z' && *rest && sscanf(rest + 1, "%2d%2d", &hours, &minutes) != 2)
+            return 0;
+        time_t zone = (time_t)(hours * 3600 + minutes * 60) * (*rest == '-' ? -1 : 1);
+        return timegm(&tm) - zone;
+    }
+    return 0;
+}
+
+/* A monitor's command; *ret is its output when that is JSON. */
+static int command(rados_t rados, const char *text, json_t **ret)
+{
+    char *out = NULL, *status = NULL;
+    size_t out_len = 0, status_len = 0;
+    const char *commands[] = { text };
+    int rc = rados_mon_command(rados, commands, 1, "", 0, &out, &out_len, &status, &status_len);
+    if (rc == 0 && ret)
+        *ret = json_loadb(out, out_len, 0, NULL);
+    rados_buffer_free(out);
+    rados_buffer_free(status);
+    return rc;
+}
+
+static int read_back(const struct place *p, const char *address, struct error *err)
+{
+    json_auto_t *list = NULL;
+    int rc = command(rados_ioctx_get_cluster(p->io), "{\"prefix\":\"osd blocklist ls\",\"format\":\"json\"}",
+                     &list);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot read the cluster's blocklist");
+    time_t until = entry_until(list, address);
+    if (until - time(NULL) < FENCE_MIN_S)
+        return error_set(err, -EIO, "the cluster did not keep client %s on its blocklist%s", address,
+                         until ? " for long enough" : "");
+    return 0;
+}
+
+struct fencing {
+    struct place place;
+    char address[80];
+};
+
+static int fence(void *arg, struct error *err)
+{
+    struct fencing *f = arg;
+    char address[sizeof f->address];
+    (void)snprintf(address, sizeof address, "%s", f->address);
+    rados_t rados = rados_ioctx_get_cluster(f->place.io);
+    int rc = rados_blocklist_add(rados, address, FENCE_S);
+    if (rc == -EACCES || rc == -EPERM)
+        return error_set(err, -EPERM,
+                         "cannot fence client %s: the cephx key may not blocklist clients; " CAPS_HINT,
+                         address);
+    if (rc < 0)
+        return place_error(&f->place, rc, err, "cannot fence client %s", address);
+    rc = read_back(&f->place, address, err);
+    if (rc < 0)
+        return rc;
+    rc = rados_wait_for_latest_osdmap(rados);
+    return rc < 0 ? place_error(&f->place, rc, err, "cannot fence client %s", address) : 0;
+}
+
+static void fencing_free(void *arg)
+{
+    struct fencing *f = arg;
+    place_done(&f->place);
+    free(f);
+}
+
+int blocklist_add(const struct place *p, const char *address, moment deadline, struct error *err)
+{
+    if (!blocklist_address_ok(address))
+        return error_set(err, -EINVAL, "cannot fence '%s': it is not the address of one client", address);
+    struct fencing *f = calloc(1, sizeof *f);
+    if (!f)
+        abort();
+    f->place = place_again(p);
+    (void)snprintf(f->address, sizeof f->address, "%s", address);
+    /* rados_wait_for_latest_osdmap is bounded by nothing */
+    int rc = job_run(fence, fencing_free, f, deadline, err);
+    return rc == -EINPROGRESS
+               ? error_set(err, -ETIMEDOUT, "cannot fence client %s: the monitors do not answer", address)
+               : rc;
+}
+
+int blocklist_permitted(rados_t rados, struct error *err)
+{
+    /* The capability is looked at before the address, which is none, but of the form that `profile rbd`
+     * allows. */
+    int rc =
+        command(rados, "{\"prefix\":\"osd blocklist\",\"blocklistop\":\"add\",\"addr\":\"none/1\"}", NULL);
+    if (rc == -EINVAL)
+        return 0;
+    if (rc == -EACCES || rc == -EPERM)
+        return error_set(err, -EPERM,
+                         "the cephx key may not blocklist clients, so a volume of a dead host cannot be "
+                         "taken over; " CAPS_HINT);
+    return error_set(err, rc < 0 ? rc : -EPROTO,
+                     "cannot tell whether the cephx key may blocklist clients: %s",
+                     rc < 0 ? error_text(rc) : "an unexpected answer");
+}

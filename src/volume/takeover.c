@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "volume/takeover.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "ceph/blocklist.h"
+#include "ceph/imageadmin.h"
+#include "ceph/ping.h"
+
+#define PING_S       1u
+#define CTL_WAIT_MS  10000
+#define FENCE_MS     20000 /* within the 30 s that rbdvol.ctl lasts */
+#define CLOSING_MS   3000  /* a mapper that has released its lock, and still has its watch */
+#define CLOSING_LOOK 20
+#define TRIES        5
+
+enum verdict { VERDICT_TAKE, VERDICT_WAIT };
+
+/* An owner that lives, or that nobody may take from: says who it is and what can be done. */
+static int refuse(const struct image_name *name, const struct ownership *o, const char *why,
+                  struct error *err)
+{
+    char who[OWNERSHIP_TEXT_MAX], full[IMAGE_NAME_MAX + 1];
+    (void)ownership_text(o, who);
+    (void)image_name_full(name, full);
+    switch (o->kind) {
+    case OWNER_BY_HAND:
+        return error_set(
+            err, -EBUSY,
+            "locked by hand or by another plugin: %s; `rbd lock ls %s` shows it, `rbdvol unlock %s` "
+            "takes it away",
+            who, full, full);
+    case OWNER_HOST:
+        return error_set(err, -EBUSY, "in use on %s%s", who, why);
+    case OWNER_SELF:
+    case OWNER_CLIENT:
+    case OWNER_NONE:
+        break;
+    }
+    return error_set(err, -EBUSY, "locked by %s%s", who, why);
+}
+
+/* Of this host and instance: is what had the lock gone? */
+static bool own_is_gone(struct volumes *e, const struct ownership *o)
+{
+    const struct owner_record *r = &o->record;
+    if (r->mapping[0] == '\0')
+        return true; /* an earlier daemon's control client */
+    if (strcmp(r->boot_id, e->host.boot_id) != 0)
+        return strcmp(r->host, e->host.host) == 0; /* machine ids get cloned with their machines */
+    return !mapper_alive(&e->mapper_host, r->mapping);
+}
+
+/* An owner with a watch. patient: somebody needs the volume, and waits for it. */
+static int judge_watching(struct volumes *e, const struct place *p, const struct image_name *name,
+                          const char *id, const struct ownership *o, bool patient, enum verdict *ret,
+                          struct error *err)
+{
+    bool gone = o->kind == OWNER_SELF && own_is_gone(e, o);
+    /* Only another rbdvol is known to answer as long as it lives, whatever else it does. */
+    bool silent = patient && !gone && e->settings->takeover == TAKEOVER_SILENT &&
+                  (o->kind == OWNER_HOST || o->kind == OWNER_SELF);
+    int rc = silent ? ping_silence(p, id, &o->holder, e->settings->silence_ms, err)
+                    : ping_owner(p, id, &o->holder, PING_S, err);
+    if (rc == 1)
+        return refuse(name, o, "", err);
+    if (rc < 0 && rc != -EAGAIN)
+        return rc;
+    if (gone || (silent && rc == 0)) {
+        *ret = VERDICT_TAKE;
+        return 0;
+    }
+    if (e->settings->takeover == TAKEOVER_NEVER)
+        return refuse(name, o, ", which does not answer; `rbdvol unlock` takes it away (takeover=never)",
+                      err);
+    *ret = VERDICT_WAIT;
+    return 0;
+}
+
+static int judge(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
+                 const struct ownership *o, bool patient, enum verdict *ret, struct error *err)
+{
+    *ret = VERDICT_TAKE;
+    if (o->kind == OWNER_NONE)
+        return 0;
+    if (o->kind == OWNER_BY_HAND)
+        return refuse(name, o, "", err);
+    if (o->watches)
+        return judge_watching(e, p, name, id, o, patient, ret, err);
+    if (e->settings->takeover == TAKEOVER_NEVER && o->kind != OWNER_SELF)
+        return refuse(name, o, ", which is dead or cut off; `rbdvol unlock` takes it away (takeover=never)",
+                      err);
+    return 0;
+}
+
+int takeover_await(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
+                   bool (*wanted)(void *arg), void *arg, struct ownership *ret, struct error *err)
+{
+    for (;;) {
+        enum verdict v = VERDICT_WAIT;
+        int rc = ownership_look(e, p, id, ret, err);
+        if (rc == 0)
+            rc = judge(e, p, name, id, ret, wanted != NULL, &v, err);
+        if (rc < 0 || v == VERDICT_TAKE)
+            return rc;
+        if (!wanted)
+            return refuse(name, ret, ", which does not answer, and whose watch has not lapsed yet; try again",
+                          err);
+        /* A ping of a dead owner took its second, or until its watch lapsed. */
+        if (!wanted(arg))
+            return error_set(err, -ECANCELED, "nobody waits any more for its silent owner's watch to lapse");
+    }
+}
+
+/* A client that the record names watches, but has no lock: it is closing after an orderly release, or it lost
+ * its lock without being fenced (`rados lock break`) and may have writes on their way. */
+static int await_closed(const struct place *p, const char *id, const char *address, struct error *err)
+{
+    moment end = clock_in_ms(CLOSING_MS);
+    int rc;
+    while ((rc = image_watched_by(p, id, address, err)) == 1 && clock_left_ms(end) > 0)
+        nanosleep(&(struct timespec){ .tv_nsec = CLOSING_LOOK * 1000000L }, NULL);
+    return rc;
+}
+
+int takeover_fence(const struct place *p, const struct image_name *name, const char *address, const char *why,
+                   struct ctl *ctl, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    int rc = ctl_check(p, ctl, err);
+    if (rc == 0)
+        rc = blocklist_add(p, address, clock_in_ms(FENCE_MS), err);
+    if (rc == 0)
+        rc = ctl_check(p, ctl, err);
+    if (rc == 0)
+        log_notice("fenced client=%s volume=%s: %s", address, image_name_full(name, full), why);
+    return rc;
+}
+
+static int clear_stray(const struct place *p, const struct image_name *name, const char *id,
+                       const struct ownership *o, struct ctl *ctl, struct error *err)
+{
+    if (o->stray[0] == '\0')
+        return 0;
+    int rc = await_closed(p, id, o->stray, err);
+    return rc == 1 ? takeover_fence(p, name, o->stray, "it has the image open, and lost its lock", ctl, err)
+                   : rc;
+}
+
+int takeover_take(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
+                  const struct ownership *judged, struct ctl *ctl, struct error *err)
+{
+    struct ownership now;
+    char who[OWNERSHIP_TEXT_MAX], full[IMAGE_NAME_MAX + 1];
+    moment begin = clock_now();
+    int rc = ownership_look(e, p, id, &now, err);
+    if (rc < 0)
+        return rc;
+    if (!ownership_same(judged, &now))
+        return error_set(err, -EAGAIN, "its owner has just changed; try again");
+    rc = clear_stray(p, name, id, &now, ctl, err);
+    if (rc < 0 || now.kind == OWNER_NONE)
+        return rc;
+    rc = takeover_fence(p, name, now.holder.address,
+                        now.watches ? "it does not answer" : "its watch has lapsed", ctl, err);
+    if (rc == 0)
+        rc = imagelock_break_fenced(p, id, &now.holder, err);
+    if (rc == 0)
+        log_notice("took over volume=%s ms=%lld from %s", image_name_full(name, full),
+                   (long long)clock_since_ms(begin), ownership_text(&now, who));
+    return rc;
+}
+
+int takeover_run(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
+                 bool (*wanted)(void *arg), void *arg, struct ctl *ctl, struct error *err)
+{
+    int rc = -EAGAIN;
+    for (int i = 0; i < TRIES && rc == -EAGAIN; i++) {
+        struct ownership o;
+        rc = takeover_await(e, p, name, id, wanted, arg, &o, err);
+        if (rc == 0)
+            rc = ctl_take(p, id, &e->self, clock_in_ms(CTL_WAIT_MS), ctl, err);
+        if (rc < 0)
+            return rc;
+        rc = takeover_take(e, p, name, id, &o, ctl, err);
+        if (rc < 0)
+            ctl_drop(p, ctl);
+    }
+    return rc == -EAGAIN ? error_set(err, -EBUSY, "its owner keeps changing; try again") : rc;
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/* Who may be taken from, who never, and in which order. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cmocka-headers.h"
+#include "fakes/engine.h"
+#include "volume/former.h"
+#include "volume/takeover.h"
+
+#define ID    "0123456789abcdef"
+#define OWNER "192.0.2.9:0/77"
+
+/* Another host's volume: locked by its mapper, with its record. */
+static struct fake_image *owned(const char *record, bool watches)
+{
+    char cookie[200];
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", OWNER);
+    (void)snprintf(cookie, sizeof cookie, "%s/" OWNER, record);
+    fake_image_lock_set(i, "rbdvol", cookie, "", "192.0.2.9:0/76");
+    if (watches)
+        fake_image_watch(i, OWNER, true);
+    return i;
+}
+
+static void refuses(struct fixture *f, const char *words)
+{
+    struct error err = { 0 };
+    fake_trace_clear();
+    int rc = fixture_mount(f, "db", ID, &err);
+    if (rc != -EBUSY || !strstr(err.msg, words))
+        fail_msg("%d %s", rc, err.msg);
+    fixture_expect_trace("");
+    assert_false(fake_is_fenced(OWNER));
+}
+
+static void takes(struct fixture *f)
+{
+    struct error err = { 0 };
+    fake_trace_clear();
+    int rc = fixture_mount(f, "db", ID, &err);
+    if (rc < 0)
+        fail_msg("%d %s", rc, err.msg);
+    auto_free char *trace = fake_trace();
+    const char *fence = strstr(trace, "fence " OWNER), *broken = strstr(trace, "break db rbd_lock");
+    const char *map = strstr(trace, "map db");
+    assert_non_null(fence);
+    assert_non_null(broken);
+    assert_non_null(map);
+    assert_true(fence < broken && broken < map);
+    assert_null(strstr(fence + 1, "fence"));
+}
+
+static void a_living_owner_is_never_taken_from(void **state)
+{
+    struct fixture *f = *state;
+    owned("host9/m/b/rbd/abc", true);
+    static const enum takeover all[] = { TAKEOVER_DEAD, TAKEOVER_SILENT, TAKEOVER_NEVER };
+    for (size_t i = 0; i < 3; i++) {
+        f->settings.takeover = all[i];
+        refuses(f, "in use on host host9 (rbdvol instance rbd");
+    }
+}
+
+static void the_dead_owner_is_fenced_before_its_lock_is_broken(void **state)
+{
+    struct fixture *f = *state;
+    owned("host9/m/b/rbd/abc", false);
+    takes(f);
+}
+
+static void with_takeover_never_only_a_person_decides(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = owned("host9/m/b/rbd/abc", false);
+    f->settings.takeover = TAKEOVER_NEVER;
+    refuses(f, "which is dead or cut off; `rbdvol unlock` takes it away");
+    fake_image_watch(i, OWNER, true);
+    i->deaf = true;
+    refuses(f, "does not answer; `rbdvol unlock` takes it away");
+}
+
+static void a_silent_owner_is_fenced_only_where_the_operator_chose_so(void **state)
+{
+    struct fixture *f = *state;
+    owned("host9/m/b/rbd/abc", true)->deaf = true;
+    f->settings.takeover = TAKEOVER_SILENT;
+    takes(f);
+}
+
+/* Without `silent`, the end of its watch is waited for. */
+static void a_silent_owner_s_watch_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p;
+    struct fake_image *i = owned("host9/m/b/rbd/abc", true);
+    i->deaf = true;
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("ping", 5);
+    assert_false(fake_is_fenced(OWNER));
+    fake_watches_end(OWNER);
+    assert_int_equal(fixture_end(&p), 0);
+    assert_true(fake_is_fenced(OWNER));
+}
+
+static void a_silent_owner_that_answers_after_all_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p;
+    struct fake_image *i = owned("host9/m/b/rbd/abc", true);
+    i->deaf = true;
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("ping", 3);
+    fake_lock();
+    i->deaf = false;
+    fake_unlock();
+    assert_int_equal(fixture_end(&p), -EBUSY);
+    assert_non_null(strstr(p.err.msg, "in use on host host9"));
+    assert_false(fake_is_fenced(OWNER));
+}
+
+/* In a slow cluster silence proves nothing. */
+static void a_slow_cluster_makes_nobody_silent(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p;
+    struct fake_image *i = owned("host9/m/b/rbd/abc", true);
+    i->slow = i->deaf = true;
+    f->settings.takeover = TAKEOVER_SILENT;
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("ping", 5);
+    assert_false(fake_is_fenced(OWNER));
+    fake_lock();
+    i->slow = i->deaf = false;
+    fake_unlock();
+    assert_int_equal(fixture_end(&p), -EBUSY);
+}
+
+static void nobody_waits_for_a_watch_that_nobody_needs_any_more(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p;
+    struct error err;
+    owned("host9/m/b/rbd/abc", true)->deaf = true;
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("ping", 2);
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+    assert_int_not_equal(fixture_end(&p), 0);
+    fixture_settle(f);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_DETACHED);
+    assert_false(fake_is_fenced(OWNER));
+}
+
+/* "HOST/MACHINE/BOOT/INSTANCE/MAPPING" of the engine's own. */
+static const char *own(struct fixture *f, const char *boot, const char *host, const char *mapping)
+{
+    static _Thread_local char text[256];
+    const struct volumes *e = f->engine;
+    (void)snprintf(text, sizeof text, "%s/%s/%s/%s/%s", host ? host : e->host.host, e->host.machine_id,
+                   boot ? boot : e->host.boot_id, e->self.instance, mapping);
+    return text;
+}
+
+static void what_this_host_had_before_it_rebooted_is_taken_at_once(void **state)
+{
+    struct fixture *f = *state;
+    owned(own(f, "0f5c1d5e-boot", NULL, "abc"), true)->deaf = true;
+    takes(f);
+}
+
+/* Two machines made from one template, with one machine id. */
+static void a_cloned_machine_id_is_not_this_host(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = owned(own(f, "0f5c1d5e-boot", "twin", "abc"), true);
+    refuses(f, "this host's own earlier mapping");
+    i->deaf = true;
+    struct parallel p;
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("ping", 4);
+    assert_false(fake_is_fenced(OWNER));
+    fake_watches_end(OWNER);
+    assert_int_equal(fixture_end(&p), 0);
+}
+
+static void an_own_mapping_that_answers_is_alive_whatever_we_think(void **state)
+{
+    struct fixture *f = *state;
+    owned(own(f, NULL, NULL, "abc"), true);
+    refuses(f, "this host's own earlier mapping");
+}
+
+static void an_own_mapping_whose_process_is_gone_is_taken_at_once(void **state)
+{
+    struct fixture *f = *state;
+    owned(own(f, NULL, NULL, "abc"), true)->deaf = true;
+    takes(f);
+}
+
+static void an_own_mapping_whose_process_is_stopped_is_not_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct mapping m;
+    struct parallel p;
+    struct error err;
+    fake_volume_add(NULL, "other");
+    assert_int_equal(fixture_mount(f, "other", ID, &err), 0);
+    assert_true(fake_mapping_find("other", &m));
+    owned(own(f, NULL, NULL, m.id), true)->deaf = true;
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("ping", 4);
+    assert_false(fake_is_fenced(OWNER));
+    fake_watches_end(OWNER);
+    assert_int_equal(fixture_end(&p), 0);
+}
+
+static void a_client_without_a_record_is_waited_for_however_silent(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", OWNER);
+    fake_image_watch(i, OWNER, true);
+    f->settings.takeover = TAKEOVER_SILENT;
+    refuses(f, "which is no rbdvol");
+    i->deaf = true;
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("ping", 4);
+    assert_false(fake_is_fenced(OWNER));
+    fake_watches_end(OWNER);
+    assert_int_equal(fixture_end(&p), 0);
+    assert_true(fake_is_fenced(OWNER));
+}
+
+/* Its lock was taken from it by hand, without fencing: its writes may be on their way. */
+static void a_writer_that_lost_its_lock_is_fenced(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = owned("host9/m/b/rbd/abc", true);
+    fake_image_lock(i, "rbd_lock")->held = false;
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    assert_true(fake_is_fenced(OWNER));
+}
+
+static void who_may_not_fence_takes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = owned("host9/m/b/rbd/abc", false);
+    fake_fail("blocklist_add", -EPERM, 1);
+    assert_int_equal(fixture_mount(f, "db", ID, &err), -EPERM);
+    assert_non_null(fake_image_lock(i, "rbd_lock"));
+    fixture_settle(f);
+    assert_null(fake_image_lock(i, "rbdvol.ctl"));
+    assert_int_equal(fixture_rung(f, "db"), RUNG_DETACHED);
+    takes(f);
+}
+
+/* Wherever it fails: the lock is never broken before the fence, and the next one goes through. */
+static void a_takeover_that_fails_anywhere_is_done_by_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    unsigned n;
+    owned("host9/m/b/rbd/abc", false);
+    for (n = 1; n < 64; n++) {
+        fake_fail_nth(n, -EIO, false);
+        int rc = fixture_mount(f, "db", ID, &err);
+        if (!fake_nth_failed()) {
+            assert_int_equal(rc, 0);
+            break;
+        }
+        fake_mend();
+        if (rc == 0)
+            assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+        fixture_settle(f);
+    }
+    assert_in_range(n, 12, 63);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_test_setup, fixture_test_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_living_owner_is_never_taken_from),
+        TEST(the_dead_owner_is_fenced_before_its_lock_is_broken),
+        TEST(with_takeover_never_only_a_person_decides),
+        TEST(a_silent_owner_is_fenced_only_where_the_operator_chose_so),
+        TEST(a_silent_owner_s_watch_is_waited_for),
+        TEST(a_silent_owner_that_answers_after_all_is_left_alone),
+        TEST(a_slow_cluster_makes_nobody_silent),
+        TEST(nobody_waits_for_a_watch_that_nobody_needs_any_more),
+        TEST(what_this_host_had_before_it_rebooted_is_taken_at_once),
+        TEST(a_cloned_machine_id_is_not_this_host),
+        TEST(an_own_mapping_that_answers_is_alive_whatever_we_think),
+        TEST(an_own_mapping_whose_process_is_gone_is_taken_at_once),
+        TEST(an_own_mapping_whose_process_is_stopped_is_not_gone),
+        TEST(a_client_without_a_record_is_waited_for_however_silent),
+        TEST(a_writer_that_lost_its_lock_is_fenced),
+        TEST(who_may_not_fence_takes_nothing),
+        TEST(a_takeover_that_fails_anywhere_is_done_by_the_next),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
