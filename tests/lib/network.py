@@ -29,7 +29,8 @@ class Network:
                          for net in [f"198.{18 + n // 256 % 2}.{n % 256}"] if not any(a.startswith(net + ".") for a in taken))
         self.addresses = [f"{self._net}.{n + 1}" for n in range(daemons)]
         self._hosts = 0
-        ip("link", "add", self.bridge, "type", "bridge")
+        # a bridge without an address of its own takes a new one with each host that comes and goes
+        ip("link", "add", self.bridge, "address", "02:00:00:ff:ff:00", "type", "bridge")
         for address in self.addresses:
             ip("addr", "add", f"{address}/24", "dev", self.bridge)
         ip("link", "set", self.bridge, "up")
