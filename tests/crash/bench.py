@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""One daemon with the shim in it, in a namespace of the pool that is its own; interrupted once per run, then looked at."""
+
+import itertools
+import os
+import shutil
+import tempfile
+import threading
+import time
+
+from daemon import BUILD, Daemon
+from leaks import Leaks
+from operations import TEMPORARY
+from points import Point, Points
+from pool import Pool
+from process import Process
+from waiting import until
+
+SHIM = os.path.join(BUILD, "tests", "crash", "crash-shim.so")
+SETTLE_S = 20  # a step that failed is tried again after 0.5, 1, 2 and 4 s
+
+
+class NotReached(Exception):
+    """This time the operation made fewer of these calls."""
+
+
+class Bench:
+    def __init__(self, cluster, number, operation):
+        self.cluster = cluster
+        self.operation = operation
+        # short: a socket's path has at most 107 bytes
+        self.dir = tempfile.mkdtemp(prefix="rbdc-", dir="/tmp")
+        self.pool = Pool(cluster.conf, cluster.pool, f"crash{number}")
+        self.points = Points(os.path.join(self.dir, "points"))
+        self.leaks = Leaks(self.dir, cluster)
+        self.daemon = Daemon(self.dir, f"crash{number}-{os.getpid()}", cluster.conf, namespace=self.pool.namespace,
+                             log_level="info", **operation.options)
+        self.daemon.env = {"LD_PRELOAD": SHIM, "CRASH_SHIM_SELF": SHIM, "CRASH_SHIM_FILE": self.points.path}
+        self.leaks.daemons.append(self.daemon)
+        self.numbers = itertools.count(1)
+        self.volume = None
+        self.victims = ()
+        self.armed = lambda: None
+        self.daemon.start().await_cluster()
+
+    def close(self):
+        self.points.off()
+        self.clear()
+        self.pool.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def clear(self):
+        """Whatever the last run has left."""
+        for pid in self.points.pids("device"):
+            Process(pid).kill()
+        wipe, self.cluster.wipe = self.cluster.wipe, lambda: None  # other benches are at work in the pool
+        try:
+            self.leaks.clear()
+        finally:
+            self.cluster.wipe = wipe
+        self.pool.wipe()
+
+    # -- what operations ask for
+
+    def status(self):
+        """What status says of our volume; None when there is nothing to say."""
+        all_of_them = self.daemon.must("/Rbdvol.Status")["Volumes"]
+        return next((v for v in all_of_them if v["Name"].endswith("/" + self.volume)), None)
+
+    def holders(self):
+        state = self.status()
+        return sorted(h["ID"] for h in state["Holders"]) if state else []
+
+    def killed(self, role):
+        return role in self.victims
+
+    def await_that(self, condition, what):
+        try:
+            until(condition, "", SETTLE_S)
+        except AssertionError:
+            raise AssertionError(f"waited {SETTLE_S} s for {what() if callable(what) else what}") from None
+
+    def await_settled(self):
+        """Nothing is at work, and nothing waits to be tried again."""
+        def settled():
+            volumes = self.daemon.must("/Rbdvol.Status")["Volumes"]
+            return not [v for v in volumes if "Busy" in v or "Pending" in v or (not v["Holders"] and v["State"] != "detached")]
+
+        self.await_that(settled, lambda: f"nothing to be pending: {self.daemon.must('/Rbdvol.Status')['Volumes']}")
+
+    def await_images(self, names):
+        def wrong():
+            return [name for name in self.pool.images() if name not in names]
+
+        self.await_that(lambda: not wrong(), lambda: f"{names} to be all, there are {wrong()}")
+
+    def start_armed(self):
+        """For an operation that starts the daemon: it may end at any time after this."""
+        self.armed()
+        try:
+            self.daemon.start()
+        except AssertionError:
+            return
+        try:
+            until(lambda: self.points.fired or self._is_at_rest(), "the start to be over", SETTLE_S)
+        except (AssertionError, OSError):
+            pass
+
+    def _is_at_rest(self):
+        if not self.daemon.alive():
+            return True
+        try:
+            self.await_settled()
+            return self.daemon.call("List", {}).status == 200
+        except (OSError, ValueError):  # it ended under our hands
+            return True
+
+    def die_at(self, point, act):
+        self.points.kill_at(Point.parse(point))
+        try:
+            act()
+        except OSError:
+            pass
+        self._await_death()
+        assert self.points.fired, f"{point} was not reached"
+        self.points.off()
+
+    def _await_death(self):
+        if self.points.fired:
+            until(lambda: not self.daemon.alive(), "the daemon's end")
+
+    # -- a run
+
+    def _begin(self):
+        self.victims = ()
+        self.volume = f"v{next(self.numbers)}"
+        self.armed = lambda: None
+        self.operation.prepare(self)
+
+    def _act(self):
+        """The operation itself; its reply, None when it was cut off."""
+        if self.operation.restarts:
+            self.operation.act(self)
+            return None
+        self.armed()
+        try:
+            reply = self.operation.act(self)
+        except (OSError, ValueError):
+            return None
+        return reply if reply.status else None
+
+    def _after(self, reply, killed):
+        """Up again, at rest, right, and nothing left."""
+        self.points.off()
+        if "daemon" in killed:
+            until(lambda: not self.daemon.alive(), "the daemon's end")
+        if not self.daemon.alive():
+            began = time.monotonic()
+            self.daemon.start()
+            took = time.monotonic() - began
+            assert took < 5, f"it took {took:.1f} s to start"
+        self.victims = killed
+        self.daemon.await_cluster()
+        self.await_settled()
+        self.operation.check(self, reply)
+        self._nothing_is_left(killed)
+
+    def _nothing_is_left(self, killed):
+        def left():
+            found = self.leaks.on_this_host()
+            for name, image_id in self.pool.images().items():
+                if name.startswith(TEMPORARY) and "daemon" in killed:
+                    continue  # the collector's
+                found += [f"lock of {name}: {lock} {who}" for lock, who in self.pool.locks(image_id).items()
+                          # one on an image that was put away lapses after 30 s, and is in nobody's way
+                          if not (lock == "rbdvol.ctl" and name != self.volume)]
+            return found
+
+        self.await_that(lambda: not left(), lambda: f"nothing to be left behind, there is {left()}")
+        self.pool.wipe()
+
+    def count(self):
+        """The points of the operation, and how long it takes."""
+        self._begin()
+        self.armed = self.points.count
+        began = time.monotonic()
+        reply = self._act()
+        took = time.monotonic() - began
+        self.await_settled()
+        points = self.points.counted()
+        self._after(reply, ())
+        return points, took
+
+    def run_point(self, point):
+        self._begin()
+        self.armed = lambda: self.points.kill_at(point)
+        reply = self._act()
+        if not self.points.fired and self.daemon.alive():
+            self.await_settled()
+        fired = self.points.fired
+        self._after(reply, point.victims if fired else ())
+        if not fired:
+            raise NotReached
+
+    def run_random(self, delay, victims):
+        self._begin()
+        timer = threading.Timer(delay, lambda: self.points.kill_now(victims))
+        self.armed = lambda: (self.points.count(), timer.start())
+        try:
+            reply = self._act()
+        finally:
+            timer.join()
+        self._after(reply, victims)
