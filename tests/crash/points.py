@@ -90,13 +90,21 @@ class Points:
         return bool(self.shared.fired)
 
     def kill_now(self, victims):
-        """The same as the shim does, from outside."""
+        """The same as the shim does, from outside. Returns whom there was to kill."""
+        killed = []
         for victim in victims:
             for pid in self.pids(victim):
                 try:
                     os.kill(pid, signal.SIGKILL)
+                    killed.append(victim)
                 except ProcessLookupError:
                     pass
+        self.shared.fired = 1
+        return killed
+
+    def calls(self):
+        """How many were made since count() or kill_at()."""
+        return sum(sum(of_role) for of_role in self.shared.counts)
 
     def counted(self):
         """The points of the calls that were made since count()."""

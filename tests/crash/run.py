@@ -33,7 +33,7 @@ from points import Point  # noqa: E402
 
 CHUNK = 12  # runs between two looks into the queue
 # What a later version does: an own client that died is in the way until its watch has lapsed.
-KNOWN = re.compile(os.environ.get("RBDVOL_CRASH_KNOWN", r"(?!)"))
+KNOWN = re.compile(os.environ.get("CRASH_KNOWN", r"this host's own earlier mapping|which is no rbdvol|opened by another client"))
 
 
 def job_random(operation, took, seed):
