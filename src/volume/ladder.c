@@ -3,10 +3,15 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "host/loop.h"
+#include "host/mountinfo.h"
 #include "host/procs.h"
 #include "volume/claim.h"
 #include "volume/content.h"
@@ -198,10 +203,50 @@ static int down_check(struct volumes *e, struct volume *v, struct error *err)
     return 0;
 }
 
-/* Still open after an umount: by whom? */
-static int explain_busy(const struct volume *v, struct error *err)
+/* The device of a mapping: the loop device that is on its file, or else what the state file says. */
+static bool look_for_device(struct volumes *e, struct volume *v)
+{
+    char file[PATH_MAX];
+    struct stat st;
+    if (v->mapping.id[0] &&
+        snprintf(file, sizeof file, "%s/%s.img", e->run_dir, v->mapping.id) < (int)sizeof file &&
+        loop_named(file, &v->node) == 1)
+        return true;
+    if (!v->facts.device[0] || stat(v->facts.device, &st) < 0 || !S_ISBLK(st.st_mode))
+        return false;
+    memcpy(v->node.path, v->facts.device, sizeof v->node.path);
+    v->node.major = major(st.st_rdev);
+    v->node.minor = minor(st.st_rdev);
+    return true;
+}
+
+bool ladder_find_mount(struct volumes *e, struct volume *v)
+{
+    char mountpoint[PATH_MAX];
+    struct error ignored;
+    if (!look_for_device(e, v))
+        return false;
+    struct mount_entry *m = malloc(sizeof *m); /* large: three paths */
+    if (!m)
+        abort();
+    bool found = mountinfo_pile(engine_mountpoint(e, &v->name, mountpoint), v->node.major, v->node.minor,
+                                v->node.path, m, &ignored) > MOUNTINFO_NOWHERE;
+    free(m);
+    if (found)
+        v->rung = RUNG_MOUNTED;
+    return found;
+}
+
+/* Still open: by whom? 0: it is mounted after all, by a helper that outlived the daemon which had asked it
+ * to, and is now on that rung. */
+static int explain_busy(struct volumes *e, struct volume *v, struct error *err)
 {
     char who[160];
+    {
+        LOCK_SCOPE(&v->lock);
+        if (ladder_find_mount(e, v))
+            return 0;
+    }
     if (procs_mounted_elsewhere(v->node.major, v->node.minor, NULL, who, sizeof who) == 1)
         return error_set(err, -EBUSY,
                          "still mounted in the mount namespace of %s; the lock is kept until that ends", who);
@@ -218,7 +263,7 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
     if (rc == 0)
         rc = mapper->unmap(&e->mapper_host, &v->mapping, clock_in_ms(UNMAP_MS), err);
     if (rc == -EBUSY)
-        return explain_busy(v, err);
+        return explain_busy(e, v, err);
     if (rc == -EIO) /* it has ended, and its lock is where it was: fencing is the next taker's */
         log_error("unmapped without releasing the lock pool=%s image=%s: %s", v->name.pool, v->name.image,
                   err->msg);

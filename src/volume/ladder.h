@@ -10,3 +10,8 @@ int ladder_up(struct volumes *e, struct volume *v, struct error *err);
 
 /* -EBUSY: somebody still uses it (named); the lock is kept, and the step can be tried again. */
 int ladder_down(struct volumes *e, struct volume *v, struct error *err);
+
+/* Is it mounted at our mountpoint, perhaps below something else? (What else is there is not ours.) Then
+ * v->rung and v->node say so, whatever we believed before: the helper of a daemon that was killed finishes
+ * what it is at. The caller has v->lock. */
+bool ladder_find_mount(struct volumes *e, struct volume *v);

@@ -3,14 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "host/loop.h"
-#include "host/mountinfo.h"
 #include "volume/drive.h"
+#include "volume/ladder.h"
 #include "volume/statefile.h"
 
 #define RECOVERING "recovering"
@@ -20,39 +17,6 @@ static void close_gate(struct volume *v)
 {
     v->busy = RECOVERING;
     v->busy_since = clock_now();
-}
-
-/* The device of a mapping: the loop device that is on its file, or else what the state file says. */
-static bool look_for_device(struct volumes *e, struct volume *v)
-{
-    char file[PATH_MAX];
-    struct stat st;
-    if (v->mapping.id[0] &&
-        snprintf(file, sizeof file, "%s/%s.img", e->run_dir, v->mapping.id) < (int)sizeof file &&
-        loop_named(file, &v->node) == 1)
-        return true;
-    if (!v->facts.device[0] || stat(v->facts.device, &st) < 0 || !S_ISBLK(st.st_mode))
-        return false;
-    memcpy(v->node.path, v->facts.device, sizeof v->node.path);
-    v->node.major = major(st.st_rdev);
-    v->node.minor = minor(st.st_rdev);
-    return true;
-}
-
-/* Is it mounted at our mountpoint? Perhaps below something else; and what else is there is not ours. */
-static void look_at_mount(struct volumes *e, struct volume *v)
-{
-    char mountpoint[PATH_MAX];
-    struct error err;
-    if (!look_for_device(e, v))
-        return;
-    struct mount_entry *m = malloc(sizeof *m); /* large: three paths */
-    if (!m)
-        abort();
-    if (mountinfo_pile(engine_mountpoint(e, &v->name, mountpoint), v->node.major, v->node.minor, v->node.path,
-                       m, &err) > MOUNTINFO_NOWHERE)
-        v->rung = RUNG_MOUNTED;
-    free(m);
 }
 
 static void take_state(struct volumes *e, const struct state *s)
@@ -66,7 +30,7 @@ static void take_state(struct volumes *e, const struct state *s)
         v->facts = s->facts;
         v->known = true;
         holders_load(&v->holders, s->holders);
-        look_at_mount(e, v);
+        (void)ladder_find_mount(e, v);
     }
     registry_release(&e->registry, v); /* the gate is closed: it stays in the registry */
 }
@@ -88,7 +52,7 @@ static bool take_mapping(void *arg, const struct mapping *m)
             close_gate(v);
             memcpy(v->image_id, m->image_id, sizeof v->image_id);
             memcpy(v->mapping.id, m->id, sizeof v->mapping.id);
-            look_at_mount(e, v);
+            (void)ladder_find_mount(e, v);
         }
         if (strcmp(v->busy, RECOVERING) == 0 && !v->mapping.mapper) {
             v->mapping = *m;

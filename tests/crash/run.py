@@ -124,7 +124,7 @@ def plan(counted, args, dice):
     """[(operation, seconds, jobs)] in chunks, the operations one after the other."""
     chunks = []
     for name, points, took in counted:
-        jobs = [Point.parse(args.point)] if args.point else points[dice.randrange(args.every)::args.every]
+        jobs = [Point.parse(args.point)] * args.times if args.point else points[dice.randrange(args.every)::args.every]
         if not args.point:
             jobs += [f"random-{args.seed}-{name}-{i}" for i in range(args.random)]
         chunks += [(name, took, jobs[i:i + CHUNK]) for i in range(0, len(jobs), CHUNK)]
@@ -177,6 +177,7 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)) + 1)
     parser.add_argument("--only", action="append")
     parser.add_argument("--point")
+    parser.add_argument("--times", type=int, default=1, help="how often --point is run")
     parser.add_argument("--results")
     parser.add_argument("--list", action="store_true", help="the points, without killing")
     parser.add_argument("--verbose", action="store_true")
