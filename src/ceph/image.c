@@ -120,10 +120,16 @@ int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_
     }
     if (in_directory == -ENOENT && by_name == -ENOENT)
         return error_set(err, -ENOENT, "no image '%s'", name);
-    if (in_directory < 0 || by_name < 0 || strcmp(listed, own) != 0)
+    if (in_directory < 0 || by_name < 0 || strcmp(listed, own) != 0) {
+        memcpy(id,
+               in_directory < 0 ? own
+               : by_name < 0    ? listed
+                                : "",
+               in_directory < 0 || by_name < 0 ? sizeof own : 1);
         return error_set(err, -EUCLEAN,
                          "image '%s' is half made or half removed: an operation on it was interrupted%s",
                          name, by_name < 0 ? "; `rbd rm` finishes a removal" : "");
+    }
     memcpy(id, own, sizeof own);
     return 0;
 }
@@ -202,6 +208,37 @@ int image_finish_rename(const struct place *p, const char *temp, const char *nam
     else if (strcmp(listed, name) != 0)
         return error_set(err, -EUCLEAN, "image id %s is listed as '%s', not as '%s'", id, listed, name);
     return rc < 0 ? rc : id_object_remove(p, temp, id, err);
+}
+
+int image_name_age(const struct place *p, const char *name, int64_t *ret, struct error *err)
+{
+    char object[NAME_BYTES];
+    uint64_t size;
+    time_t written;
+    (void)snprintf(object, sizeof object, "rbd_id.%s", name);
+    int rc = rados_stat(p->io, object, &size, &written);
+    if (pool_is_gone(p, rc, err))
+        return err->code;
+    if (rc == -ENOENT)
+        return error_set(err, rc, "no image '%s'", name);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot look at %s", object);
+    *ret = time(NULL) - written;
+    return 0;
+}
+
+int image_drop_name(const struct place *p, const char *name, const char *id, struct error *err)
+{
+    char in[2 * NAME_BYTES], out[16];
+    int rc = id_object_remove(p, name, id, err);
+    if (rc < 0)
+        return rc;
+    size_t len = encode_string(in, name);
+    len += encode_string(in + len, id);
+    rc = rados_exec(p->io, DIRECTORY, "rbd", "dir_remove_image", in, len, out, sizeof out);
+    if (rc < 0 && rc != -ENOENT && rc != -ESTALE) /* it is not listed, or as another image */
+        return place_error(p, rc, err, "cannot take image '%s' out of the pool's directory", name);
+    return 0;
 }
 
 /* The metadata that we look at. */

@@ -17,7 +17,8 @@
 /* The pool's directory and the object rbd_id.NAME must agree for an image to exist: rbd_rename and rbd_remove
  * are several writes, and may have been killed between them (seen with 16.2.15). 0: *id is filled.
  * -ENOENT: the cluster says that there is no such image. -EUCLEAN: a rename or removal of it was interrupted
- * (image_finish_rename may help). Others: could not ask. */
+ * (image_finish_rename may help); *id is then what one of the two says, "" when they differ,
+ * and untouched when they cannot be read. Others: could not ask. */
 int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err);
 
 /* What rbd_id.NAME alone says: 0, -ENOENT, or could not ask. */
@@ -38,6 +39,19 @@ int image_rename(const struct place *p, const char *from, const char *to, const 
  * while the renaming process is still at it. */
 int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id,
                         struct error *err);
+
+/* Names whose image has no header: `rbd rm` takes the header away first and the names last, `rbd create`
+ * makes the names first and the header last. So the age of a name tells what was interrupted from what is
+ * being made. */
+
+/* Seconds since rbd_id.NAME was written, by the clock of the client that wrote it. -ENOENT: it is not there.
+ */
+int image_name_age(const struct place *p, const char *name, int64_t *ret, struct error *err);
+
+/* Takes the name of image id, which has no header, out of the pool: the object rbd_id.NAME, then the
+ * directory's entry, each only while it is of this id. Deletes no data, whatever else may have happened
+ * meanwhile. */
+int image_drop_name(const struct place *p, const char *name, const char *id, struct error *err);
 
 #define IMAGE_FEATURE_LAYERING       (1ULL << 0)
 #define IMAGE_FEATURE_EXCLUSIVE_LOCK (1ULL << 2)

@@ -36,24 +36,33 @@ static void note(void *arg, const char *name, const char *id)
 
 /* Old, and with nobody at work on it? Locks it for the time of the decision. 1: yes, *lock is held. */
 static int is_abandoned(struct volumes *e, const struct place *p, const struct image_name *name,
-                        const char *id, struct making *mark, struct imagefill **lock, struct error *err)
+                        const char *id, const struct image_header *h, struct making *mark,
+                        struct imagefill **lock, struct error *err)
 {
-    auto_header struct image_header h = { 0 };
     struct ctl ctl;
-    int rc = image_read_header(p, id, &h, err);
-    if (rc < 0)
-        return rc;
-    *mark = (struct making){ .since = h.created };
-    if (h.making && making_decode(h.making, mark) < 0)
+    *mark = (struct making){ .since = h->created };
+    if (h->making && making_decode(h->making, mark) < 0)
         return 0;
     if (mark->since == 0 || time(NULL) - mark->since < OLD_S)
         return 0;
-    rc = takeover_run(e, p, name, id, NULL, NULL, &ctl, err); /* its maker may be dead, and its lock left */
+    int rc =
+        takeover_run(e, p, name, id, NULL, NULL, &ctl, err); /* its maker may be dead, and its lock left */
     if (rc == 0) {
         rc = imagefill_open(p, name->image, lock, err);
         ctl_drop(p, &ctl);
     }
     return rc == -EBUSY ? 0 : rc < 0 ? rc : 1;
+}
+
+/* A Create that was killed before its image had a header: nothing marks it but its name. */
+static int collect_name(const struct place *p, const char *name, const char *id, struct error *err)
+{
+    int64_t age;
+    int rc = image_name_age(p, name, &age, err);
+    if (rc < 0 || age < OLD_S)
+        return rc == -ENOENT ? 0 : rc;
+    log_notice("taking away the name of an image that was never made image=%s id=%s", name, id);
+    return image_drop_name(p, name, id, err);
 }
 
 static int collect(struct volumes *e, const struct place *p, const struct image_name *image,
@@ -63,9 +72,15 @@ static int collect(struct volumes *e, const struct place *p, const struct image_
     struct making mark;
     struct imagefill *lock = NULL;
     const char *name = image->image;
+    auto_header struct image_header h = { 0 };
     int rc = image_find(p, name, id, err);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    rc = image_read_header(p, id, &h, err);
+    if (rc == -ENOENT)
+        return collect_name(p, name, id, err);
     if (rc == 0)
-        rc = is_abandoned(e, p, image, id, &mark, &lock, err);
+        rc = is_abandoned(e, p, image, id, &h, &mark, &lock, err);
     if (rc <= 0)
         return rc;
     rc = mark.final[0] ? image_id_object(p, mark.final, final_id, err) : -ENOENT;

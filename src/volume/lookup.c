@@ -94,10 +94,40 @@ static int finish_rename(const struct place *p, const char *name, char id[static
     return image_find(p, name, id, err);
 }
 
+static int say_headerless(const char *name, struct error *err)
+{
+    return error_set(
+        err, -ENODATA,
+        "the removal of image '%s' was interrupted: its name is there, its header is not; remove it "
+        "again, which finishes that",
+        name);
+}
+
 int lookup_image(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
 {
+    auto_header struct image_header h = { 0 };
+    char some[IMAGE_ID_LEN + 1];
+    struct error ignored;
+    id[0] = '\0';
     int rc = image_find(p, name, id, err);
-    return rc == -EUCLEAN ? finish_rename(p, name, id, err) : rc;
+    if (rc != -EUCLEAN)
+        return rc;
+    memcpy(some, id, sizeof some);
+    rc = finish_rename(p, name, id, err);
+    if (rc != -EUCLEAN || !some[0] || image_read_header(p, some, &h, &ignored) != -ENOENT)
+        return rc;
+    memcpy(id, some, sizeof some);
+    return say_headerless(name, err);
+}
+
+int lookup_headerless(const struct place *p, const char *name, const char *id, struct error *err)
+{
+    char now[IMAGE_ID_LEN + 1] = "";
+    int rc = image_find(p, name, now, err);
+    if ((rc == 0 || rc == -EUCLEAN) && strcmp(now, id) == 0)
+        return say_headerless(name, err);
+    return rc == 0 ? error_set(err, -EAGAIN, "another client has just replaced image '%s': try again", name)
+                   : rc;
 }
 
 /* The image still has this name, but a rename away from it was begun: is it half done? Then it is finished,
@@ -123,6 +153,8 @@ int lookup_header(const struct place *p, const char *name, const char *id, struc
     auto_header struct image_header h = { 0 };
     struct making m;
     int rc = image_read_header(p, id, &h, err);
+    if (rc == -ENOENT)
+        return lookup_headerless(p, name, id, err);
     if (rc < 0)
         return rc;
     if (h.making && making_decode(h.making, &m) == 0 && strcmp(m.final, name) == 0) {

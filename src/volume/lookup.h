@@ -15,10 +15,16 @@ int lookup_name(struct volumes *e, const struct volume_name *name, struct image_
  * pool's). */
 int lookup_local(struct volumes *e, const struct volume_name *name, struct image_name *ret);
 
-/* image_find; an interrupted rename of rbdvol's own Create is finished first. */
+/* image_find; an interrupted rename of rbdvol's own Create is finished first. -ENODATA: there are names of
+ * it, and no header (*id is filled): its removal was interrupted, and Remove finishes that. */
 int lookup_image(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
                  struct error *err);
 
-/* After lookup: the header, and what is left of an interrupted Create on it cleared away. */
+/* After lookup: the header, and what is left of an interrupted Create on it cleared away. -ENODATA as above.
+ */
 int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret,
                   struct error *err);
+
+/* The header of image id, which this name had, is not there: -ENOENT when the name is gone, too, -ENODATA
+ * when it is not, or could not ask. */
+int lookup_headerless(const struct place *p, const char *name, const char *id, struct error *err);

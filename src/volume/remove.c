@@ -18,6 +18,7 @@
 #include "volume/takeover.h"
 
 #define RENAME_TRIES 1000
+#define HEADERLESS_S 10 /* `rbd create` takes milliseconds from the name to the header */
 
 struct work {
     struct volumes *engine;
@@ -107,7 +108,7 @@ static int free_name(const struct place *p, const char *name, char free[static N
         int rc = lookup_image(p, free, id, err);
         if (rc == -ENOENT)
             return 0;
-        if (rc < 0 && rc != -EUCLEAN)
+        if (rc < 0 && rc != -EUCLEAN && rc != -ENODATA)
             return rc;
     }
     return error_set(err, -EEXIST, "there are %d images " REMOVE_PREFIX "%s already", RENAME_TRIES, name);
@@ -165,6 +166,26 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
     return w->policy == REMOVE_DELETE ? image_purge(p, id, err) : 0;
 }
 
+/* The image has names and no header: there is nothing left but to take the names away. What is so young may
+ * be somebody's `rbd create` that has not come to the header yet. */
+static int finish_removal(struct work *w, const struct place *p, const char *id, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
+    const struct image_name *name = &w->volume->name;
+    int64_t age;
+    int rc = image_name_age(p, name->image, &age, err);
+    if (rc == 0 && age < HEADERLESS_S)
+        return error_set(err, -EBUSY, "it has no header: another client is making it; try again in %d s",
+                         HEADERLESS_S);
+    if (rc == 0 || rc == -ENOENT) /* of the two names the directory's goes last */
+        rc = image_drop_name(p, name->image, id, err);
+    if (rc < 0)
+        return rc;
+    mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
+    log_notice("finished an interrupted removal volume=%s id=%s", image_name_full(name, full), id);
+    return 0;
+}
+
 static int remove_in_gate(struct work *w, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
@@ -181,6 +202,8 @@ static int remove_in_gate(struct work *w, struct error *err)
         rc = lookup_header(&p, name->image, id, &h, err);
     if (rc == -ENOENT)
         return 0; /* Docker's and Mesos' retries: it is gone, as asked */
+    if (rc == -ENODATA)
+        return finish_removal(w, &p, id, err);
     if (rc == 0)
         rc = check_ours(name, &h, err);
     if (rc == 0)

@@ -125,6 +125,29 @@ def test_a_watched_image_is_refused_with_the_watcher(world, daemon, watcher):
     daemon.remove("db")
 
 
+@pytest.mark.parametrize("also", [None, "rbd_id.db"], ids=["header", "header-and-name"])
+def test_an_interrupted_removal_is_shown_said_and_finished(world, daemon, also):
+    """`rbd rm` takes the data and the header away before the names: what it left would be a name that cannot be used nor freed."""
+    daemon.create("db", size="64M", fstype="ext4")
+    daemon.create("other", size="64M", fstype="ext4")
+    world.cluster.rados("rm", world.cluster.header("db"))
+    if also:
+        world.cluster.rados("rm", also)
+    assert "db" in daemon.names()
+    volume = daemon.get("db")
+    assert volume["Status"]["state"] == "half removed" and volume["Mountpoint"] == ""
+    assert "interrupted" in volume["Status"]["trouble"]
+    for err in (daemon.refused("Mount", Name="db", ID="a"), daemon.refused_create("db")):
+        assert "interrupted" in err and "remove it" in err
+    if not also:  # so young it may be an `rbd create` that has not come to the header yet
+        assert "try again" in daemon.refused("Remove", Name="db")
+    until(lambda: daemon.call("Remove", {"Name": "db"}).status == 200, "the name to be old enough", 30, interval=0.5)
+    assert daemon.call("Get", {"Name": "db"}).status == 500
+    assert daemon.names() == ["other"] and not world.cluster.objects("rbd_id.db")
+    daemon.create("db", size="64M", fstype="ext4")
+    daemon.remove("db")
+
+
 def test_trash_takes_a_volume_with_snapshots(world, daemon):
     daemon.create("db", size="1G")
     world.cluster.rbd("snap", "create", "rbd/db@kept")

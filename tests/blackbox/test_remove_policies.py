@@ -238,6 +238,7 @@ def test_the_purge_takes_our_own_entries_when_they_are_due_and_no_others(world, 
 def test_the_purge_takes_nothing_that_was_restored_or_trashed_again_by_an_admin(world):
     """Row 41: the mark stays on a restored image; its time says whether it is of this removal."""
     d = world.daemon(trash_keep="0s").await_cluster()
+    collected(world, d)  # so that no purge is under way
     for name in ("db", "again"):
         d.create(name, **SMALL)
         identity = world.cluster.info(name)["id"]

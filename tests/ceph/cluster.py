@@ -304,6 +304,10 @@ class Cluster:
     def header(self, image):
         return "rbd_header." + self.info(image)["id"]
 
+    def id_of(self, image):
+        """The id by the image's name alone: an image whose making was cut off has no header yet."""
+        return self.rados("get", f"rbd_id.{image}", "-")[4:]
+
     def locks(self, header, namespace=None, pool=POOL):
         """Lock name -> list of its lockers (name, cookie, address) on an object."""
         found = {}

@@ -220,8 +220,10 @@ int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_
                             *own = by_object(fake_pool_of(p), name);
     if (!listed && !own)
         return error_set(err, -ENOENT, "no image '%s'", name);
-    if (listed != own)
+    if (listed != own) {
+        (void)snprintf(id, IMAGE_ID_LEN + 1, "%s", !listed ? own->id : !own ? listed->id : "");
         return error_set(err, -EUCLEAN, "image '%s' is half made or half removed", name);
+    }
     memcpy(id, own->id, sizeof own->id);
     return 0;
 }
@@ -272,7 +274,7 @@ int image_read_header(const struct place *p, const char *id, struct image_header
         return rc;
     LOCK_SCOPE(&world);
     const struct fake_image *image = fake_image_by_id(p, id);
-    if (!image)
+    if (!image || image->headerless)
         return error_set(err, -ENOENT, "image id %s is gone", id);
     *ret = (struct image_header){ .size = image->size,
                                   .order = image->order,
@@ -281,6 +283,34 @@ int image_read_header(const struct place *p, const char *id, struct image_header
                                   .spec = copy_of(image->spec),
                                   .making = copy_of(image->making),
                                   .danger = copy_of(image->danger) };
+    return 0;
+}
+
+int image_name_age(const struct place *p, const char *name, int64_t *ret, struct error *err)
+{
+    int rc = fake_call("image_name_age", name, err);
+    if (rc < 0)
+        return rc;
+    LOCK_SCOPE(&world);
+    const struct fake_image *image = by_object(fake_pool_of(p), name);
+    if (!image)
+        return error_set(err, -ENOENT, "no image '%s'", name);
+    *ret = image->name_age;
+    return 0;
+}
+
+int image_drop_name(const struct place *p, const char *name, const char *id, struct error *err)
+{
+    int rc = fake_call("image_drop_name", name, err);
+    if (rc < 0)
+        return rc;
+    {
+        LOCK_SCOPE(&world);
+        struct fake_image *image = fake_image_by_id(p, id);
+        if (image && image->headerless)
+            image_clear(image);
+    }
+    fake_changed("drop_name %s", name);
     return 0;
 }
 
@@ -453,7 +483,7 @@ int image_purge(const struct place *p, const char *id, struct error *err)
         memcpy(left, image->objects[0][0] ? image->objects[0] : image->objects[1], sizeof left);
         image_clear(image);
         if (left[0]) { /* an rbd_id object that points nowhere */
-            image->used = image->trashed = true;
+            image->used = image->trashed = image->headerless = true;
             image->pool = fake_pool_of(p);
             (void)snprintf(image->id, sizeof image->id, "%s", id);
             memcpy(image->objects[0], left, sizeof left);

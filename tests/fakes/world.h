@@ -39,7 +39,8 @@ struct fake_image {
     time_t created;
     char *spec, *making, *danger;
     char data_pool[NAME_PART_MAX + 1];
-    bool headerless; /* only its names are there */
+    bool headerless;  /* only its names are there */
+    int64_t name_age; /* seconds */
     struct fake_lock locks[FAKE_LOCKS_MAX];
     char watchers[2][80];
     bool deaf; /* its owner watches, and answers no ping */

@@ -344,6 +344,21 @@ static void a_half_made_image_of_somebody_else_is_left_alone(void **state)
     fixture_expect_trace("");
 }
 
+static void what_is_half_removed_is_no_volume_and_no_free_name(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    i->headerless = true;
+    for (unsigned n = 0; n < 2; n++) {
+        assert_int_equal(create(f, "db", NULL, &err), -ENODATA);
+        assert_non_null(strstr(err.msg, "the removal of image 'db' was interrupted"));
+        assert_int_equal(fixture_mount(f, "db", "one", &err), -ENODATA);
+        i->objects[0][0] = '\0'; /* and now only the directory has it */
+    }
+    fixture_expect_trace("");
+}
+
 /* ---- the collector ---- */
 
 static const char mark_format[] =
@@ -401,6 +416,19 @@ static void the_collector_finishes_a_rename(void **state)
     assert_non_null(fake_image_find("rbd", "db"));
 }
 
+static void the_collector_takes_away_the_name_of_what_was_never_made(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = unfinished(1700000000);
+    i->headerless = true;
+    i->name_age = 3599;
+    collector_run(f->engine);
+    fixture_expect_trace("");
+    i->name_age = 3600;
+    collector_run(f->engine);
+    fixture_expect_trace("drop_name rbdvol.new.*");
+}
+
 static void the_collector_does_nothing_when_it_cannot_ask(void **state)
 {
     struct fixture *f = *state;
@@ -437,6 +465,8 @@ int main(void)
         TEST(a_create_that_goes_on_does_not_outlive_the_engine),
         TEST(a_cut_off_create_is_finished_by_whoever_looks),
         TEST(a_half_made_image_of_somebody_else_is_left_alone),
+        TEST(what_is_half_removed_is_no_volume_and_no_free_name),
+        TEST(the_collector_takes_away_the_name_of_what_was_never_made),
         TEST(the_collector_takes_only_what_is_marked_old_and_free),
         TEST(the_collector_finishes_a_rename),
         TEST(the_collector_does_nothing_when_it_cannot_ask),

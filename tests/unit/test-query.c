@@ -47,6 +47,25 @@ static void get_says_not_found_only_if_the_cluster_does(void **state)
     assert_int_equal(query_get(f->engine, "db", &j, &err), -ENOTCONN);
 }
 
+static void get_answers_what_is_half_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    json_t *j;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    i->headerless = true;
+    for (unsigned n = 0; n < 2; n++) {
+        assert_int_equal(query_get(f->engine, "db", &j, &err), 0);
+        const json_t *status = json_object_get(j, "Status");
+        assert_string_equal(json_string_value(json_object_get(status, "state")), "half removed");
+        assert_non_null(strstr(json_string_value(json_object_get(status, "trouble")), "was interrupted"));
+        assert_string_equal(json_string_value(json_object_get(j, "Mountpoint")), "");
+        assert_null(json_object_get(j, "CreatedAt"));
+        json_decref(j);
+        i->objects[0][0] = '\0';
+    }
+}
+
 static void get_never_calls_a_bad_answer_of_the_cluster_a_bad_name(void **state)
 {
     struct fixture *f = *state;
@@ -294,6 +313,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(get_answers_what_is_half_removed),
         TEST(get_says_not_found_only_if_the_cluster_does),
         TEST(get_never_calls_a_bad_answer_of_the_cluster_a_bad_name),
         TEST(get_tells_what_the_header_says),

@@ -183,6 +183,51 @@ static void an_image_that_is_not_ours_is_refused(void **state)
     fixture_expect_trace("");
 }
 
+static void an_interrupted_removal_is_finished(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    i->headerless = true;
+    i->name_age = 9;
+    refuses(f, -EBUSY, "another client is making it"); /* `rbd create` makes the header last */
+    i->name_age = 10;
+    assert_int_equal(take_away(f, "db", &err), 0);
+    fixture_expect_trace("drop_name db, forget db");
+    assert_int_equal(fake_image_count() + fake_trash_count(), 0);
+    /* of the names one is gone, too */
+    i = fake_volume_add(NULL, "db");
+    i->headerless = true;
+    i->objects[0][0] = '\0';
+    assert_int_equal(take_away(f, "db", &err), 0);
+    fixture_expect_trace("drop_name db, forget db");
+    i = fake_volume_add(NULL, "db");
+    i->headerless = true;
+    i->name_age = 10;
+    i->listed[0] = '\0';
+    assert_int_equal(take_away(f, "db", &err), 0);
+    fixture_expect_trace("drop_name db, forget db");
+    /* half of a name, and an image behind it */
+    i = fake_volume_add(NULL, "db");
+    i->name_age = 10;
+    i->objects[0][0] = '\0';
+    refuses(f, -EUCLEAN, "half made or half removed");
+    fixture_expect_trace("");
+}
+
+static void an_image_that_goes_while_we_look_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    fake_fail("image_read_header", -ENOENT, 1);
+    assert_int_equal(take_away(f, "db", &err), -EBUSY); /* its name is there, and young */
+    fake_fail("image_read_header", -ENOENT, 1);
+    fake_fail("image_name_age", -ETIMEDOUT, 1);
+    refuses(f, -ETIMEDOUT, "");
+    fixture_expect_trace("");
+}
+
 static void a_user_that_comes_between_our_looks_is_left_alone(void **state)
 {
     struct fixture *f = *state;
@@ -265,6 +310,8 @@ int main(void)
         TEST(a_volume_of_a_dead_host_is_removed),
         TEST(what_a_daemon_that_was_killed_left_does_not_stand_in_the_way),
         TEST(an_image_that_is_not_ours_is_refused),
+        TEST(an_interrupted_removal_is_finished),
+        TEST(an_image_that_goes_while_we_look_is_gone),
         TEST(a_user_that_comes_between_our_looks_is_left_alone),
         TEST(what_cannot_be_asked_is_not_removed),
         TEST(a_name_in_two_pools_is_refused),
