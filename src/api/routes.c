@@ -8,6 +8,7 @@
 #include "volume/query.h"
 #include "volume/remove.h"
 #include "volume/stale.h"
+#include "volume/unlock.h"
 
 /* The budget of Mount and Create, and half of it for the others. */
 static moment budget(const struct exchange *x, int64_t parts)
@@ -163,6 +164,25 @@ static int release(struct exchange *x, struct error *err)
     return rc;
 }
 
+static int unlock(struct exchange *x, struct error *err)
+{
+    const char *name;
+    bool go = false, force = false;
+    json_t *report;
+    int rc = take_name(x, &name, err);
+    if (rc == 0)
+        rc = take_flag(x, "Go", &go, err);
+    if (rc == 0)
+        rc = take_flag(x, "Force", &force, err);
+    if (rc == 0)
+        rc = unlock_volume(x->volumes, name, go, force, budget(x, 2), &report, err);
+    if (rc < 0)
+        return rc;
+    json_object_update(x->out, report);
+    json_decref(report);
+    return 0;
+}
+
 static const struct route routes[] = {
     { "/Plugin.Activate", false, false, activate },
     { "/VolumeDriver.Create", true, false, create },
@@ -176,6 +196,7 @@ static const struct route routes[] = {
     { "/Rbdvol.Status", false, false, status },
     { "/Rbdvol.Remove", true, false, remove_for_good },
     { "/Rbdvol.Release", true, false, release },
+    { "/Rbdvol.Unlock", true, false, unlock },
 };
 
 const struct route *routes_find(const char *wanted)

@@ -53,7 +53,8 @@ static time_t entry_until(const json_t *list, const char *address)
     return 0;
 }
 
-/* A monitor's command; *ret is its output when that is JSON. */
+/* A monitor's command; *ret is its output when that is JSON. (16.2 has the list of addresses followed by one
+ * of ranges, without anything between them: the first counts.) */
 static int command(rados_t rados, const char *text, json_t **ret)
 {
     char *out = NULL, *status = NULL;
@@ -61,7 +62,7 @@ static int command(rados_t rados, const char *text, json_t **ret)
     const char *commands[] = { text };
     int rc = rados_mon_command(rados, commands, 1, "", 0, &out, &out_len, &status, &status_len);
     if (rc == 0 && ret)
-        *ret = json_loadb(out, out_len, 0, NULL);
+        *ret = json_loadb(out, out_len, JSON_DISABLE_EOF_CHECK, NULL);
     rados_buffer_free(out);
     rados_buffer_free(status);
     return rc;

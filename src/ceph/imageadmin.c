@@ -216,6 +216,20 @@ int image_watcher(const struct place *p, const char *id, char *addr, size_t size
     return each_watcher(p, id, take_first, &first, err);
 }
 
+static bool take_each(void *arg, const char *addr)
+{
+    struct image_watchers *all = arg;
+    (void)snprintf(all->addresses[all->n++], sizeof all->addresses[0], "%s", addr);
+    return all->n == IMAGE_WATCHERS_MAX;
+}
+
+int image_watchers(const struct place *p, const char *id, struct image_watchers *ret, struct error *err)
+{
+    ret->n = 0;
+    int rc = each_watcher(p, id, take_each, ret, err);
+    return rc < 0 ? rc : 0;
+}
+
 static bool same_address(void *arg, const char *addr)
 {
     return strcmp(arg, addr) == 0;

@@ -44,6 +44,16 @@ int image_purge_own(const struct place *p, unsigned *purged, struct error *err);
  * none. */
 int image_watcher(const struct place *p, const char *id, char *addr, size_t size, struct error *err);
 
+#define IMAGE_WATCHERS_MAX 64
+
+struct image_watchers {
+    size_t n;
+    char addresses[IMAGE_WATCHERS_MAX][80]; /* ip:port/nonce */
+};
+
+/* All clients that have the image open for writing, up to IMAGE_WATCHERS_MAX. */
+int image_watchers(const struct place *p, const char *id, struct image_watchers *ret, struct error *err);
+
 /* Is this client (ip:port/nonce) among the image's watchers? 1 yes, 0 no: with a managed lock that proves
  * that its watch has lapsed. */
 int image_watched_by(const struct place *p, const char *id, const char *address, struct error *err);

@@ -312,7 +312,7 @@ static int krbd_map(const struct mapper_host *host, const struct mapper_image *i
 {
     const struct mapper_cluster *c = image->cluster;
     struct krbd_record r = { .name = *image->name, .pool_id = c->pool_id, .ro = image->ro };
-    identity_random_hex(r.mapping, MAPPING_ID_LEN / 2);
+    identity_stamped_id(r.mapping);
     (void)snprintf(r.image_id, sizeof r.image_id, "%s", image->id);
     (void)snprintf(r.fsid, sizeof r.fsid, "%s", c->fsid);
     int rc = clear_leftover(host, image, deadline, err);

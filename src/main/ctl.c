@@ -24,7 +24,7 @@ struct call {
     const char *name; /* of the volume, for commands that take one */
     const char *id;   /* of a holder, for release */
     json_t *opts;     /* of create */
-    bool json, forever, force;
+    bool json, forever, force, go;
 };
 
 static int fail(const struct call *c, const struct error *err)
@@ -48,6 +48,8 @@ static int ask(const struct call *c, const char *path, json_t **ret)
         (void)json_object_set_new(request, "Delete", json_true());
     if (c->force)
         (void)json_object_set_new(request, "Force", json_true());
+    if (c->go)
+        (void)json_object_set_new(request, "Go", json_true());
     if (c->id) /* "-" is the caller without an ID */
         (void)json_object_set_new(request, "ID", json_string(strcmp(c->id, "-") == 0 ? "" : c->id));
     return client_call(c->socket, path, request, ret, &err) < 0 ? fail(c, &err) : 0;
@@ -103,14 +105,13 @@ static int ctl_create(const struct call *c)
     return rc;
 }
 
-/* On a terminal, deleting for good asks for the name: it is the one command that nothing can undo. */
-static bool confirmed(const char *name)
+/* On a terminal, what nothing can undo asks for the name. */
+static bool confirmed(const char *name, const char *what)
 {
     char line[512];
     if (!isatty(STDIN_FILENO))
         return true;
-    (void)fprintf(stderr,
-                  "This deletes volume '%s' and all its data for good. Type its name to go on: ", name);
+    (void)fprintf(stderr, "This %s. Type the volume's name, '%s', to go on: ", what, name);
     if (!fgets(line, sizeof line, stdin))
         return false;
     line[strcspn(line, "\n")] = '\0';
@@ -120,7 +121,7 @@ static bool confirmed(const char *name)
 static int ctl_rm(const struct call *c)
 {
     json_auto_t *answer = NULL;
-    if (c->forever && !confirmed(c->name)) {
+    if (c->forever && !confirmed(c->name, "deletes the volume and all its data for good")) {
         (void)fprintf(stderr, "rbdvol rm: that is not the volume's name; nothing was deleted\n");
         return EXIT_FAILED;
     }
@@ -177,10 +178,48 @@ static int ctl_release(const struct call *c)
     return 0;
 }
 
+/* What unlocking does to the owner, by the state that it is in. */
+static const char *unlock_effect(const char *state)
+{
+    if (strcmp(state, "by hand") == 0)
+        return "takes a lock away that somebody set by hand, and fences its client; a program that uses the "
+               "image "
+               "without having it open for writing now cannot be seen, nor fenced";
+    if (strcmp(state, "alive") == 0)
+        return "fences a client that is alive: what it has not written yet is lost, and what uses it gets "
+               "I/O errors";
+    return "fences the owner's client for 30 days and takes its lock away";
+}
+
+static int ctl_unlock(const struct call *c)
+{
+    json_auto_t *found = NULL, *done = NULL;
+    struct call go = *c;
+    int rc = ask(c, "/Rbdvol.Unlock", &found); /* only looks */
+    if (rc)
+        return rc;
+    const char *state = json_string_value(json_object_get(found, "State"));
+    bool free = state && strcmp(state, "free") == 0;
+    if (!c->json)
+        show_lock(found);
+    if (!free && !confirmed(c->name, unlock_effect(state ? state : ""))) {
+        (void)fprintf(stderr, "rbdvol unlock: that is not the volume's name; nothing was done\n");
+        return EXIT_FAILED;
+    }
+    go.go = true;
+    if (!free && (rc = ask(&go, "/Rbdvol.Unlock", &done)) != 0)
+        return rc;
+    if (c->json)
+        print_json(free ? found : done);
+    else if (!free)
+        (void)puts("unlocked");
+    return 0;
+}
+
 static const struct command_row {
     const char *name;
     int (*run)(const struct call *c);
-    bool named, opts, json, deletes, releases; /* what it takes */
+    bool named, opts, json, deletes, releases, forces; /* what it takes */
 } commands[] = {
     { "ls", ctl_ls, .json = true },
     { "show", ctl_show, .named = true, .json = true },
@@ -188,7 +227,8 @@ static const struct command_row {
     { "rm", ctl_rm, .named = true, .deletes = true },
     { "path", ctl_path, .named = true, .json = true },
     { "status", ctl_status, .json = true },
-    { "release", ctl_release, .named = true, .json = true, .releases = true },
+    { "release", ctl_release, .named = true, .json = true, .releases = true, .forces = true },
+    { "unlock", ctl_unlock, .named = true, .json = true, .forces = true },
 };
 
 static int usage(const char *command, const char *what, const char *which)
@@ -245,7 +285,7 @@ static int parse(struct call *c, const struct command_row *row, int argc, char *
             c->json = true;
         else if (flag == OPT_DELETE && row->deletes)
             c->forever = true;
-        else if (flag == OPT_FORCE && row->releases)
+        else if (flag == OPT_FORCE && row->forces)
             c->force = true;
         else if (flag == ':')
             return usage(c->command, "this needs a value:", argv[optind - 1]);
@@ -260,7 +300,7 @@ static int parse(struct call *c, const struct command_row *row, int argc, char *
         c->name = argv[optind++];
     if (row->releases && optind < argc)
         c->id = argv[optind++];
-    if (c->force && !c->id)
+    if (c->force && row->releases && !c->id)
         return usage(c->command, "--force needs the ID of the holder", NULL);
     if (optind < argc)
         return usage(c->command, "one argument too many:", argv[optind]);

@@ -39,13 +39,20 @@ static const struct {
       "ID\n"
       "('-': callers without one) that one. One that is in use needs --force as well.",
       "rbdvol release db-data" },
+    { "unlock", "rbdvol unlock NAME [--force] [--json]",
+      "Takes the lock of a volume away from an owner that is dead or abandoned, after showing whose it is; "
+      "the\n"
+      "owner's client is fenced first. One that is alive needs --force, and loses what it has not written.\n"
+      "On a terminal it asks for the volume's name. A dead owner's volume need not be unlocked: the next\n"
+      "mount takes it over by itself, unless takeover=never.",
+      "rbdvol unlock db-data" },
     { "version", "rbdvol version", "Prints the version.", "rbdvol version" },
     { "help", "rbdvol help [COMMAND]", "Explains a command.", "rbdvol help serve" },
 };
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { "unlock", "resize", "snap", "clone", "trim", "trash", "doctor", NULL };
+static const char *const later[] = { "resize", "snap", "clone", "trim", "trash", "doctor", NULL };
 
 bool help_is_later(const char *command)
 {

@@ -190,6 +190,8 @@ void show_status(const json_t *status)
     (void)snprintf(detail, sizeof detail, "%s%s%s%s", *fsid ? "fsid " : "", fsid,
                    *since ? (*fsid ? ", since " : "since ") : "", since);
     print_line("cluster", text_of(cluster, "State"), detail, text_of(cluster, "Why"));
+    if (*text_of(cluster, "NoFencing"))
+        print_line("fencing", "impossible", "", text_of(cluster, "NoFencing"));
     print_line("mapper", text_of(mapper, "Name"), "", text_of(mapper, "Why"));
     (void)printf("%-9s", "pools");
     json_array_foreach(json_object_get(status, "Pools"), i, value)(void)
@@ -201,4 +203,16 @@ void show_status(const json_t *status)
                "hidden", (long long)json_integer_value(value), key);
     (void)fputc('\n', stdout);
     print_volumes(json_object_get(status, "Volumes"));
+}
+
+void show_lock(const json_t *report)
+{
+    size_t i;
+    json_t *one;
+    const char *owner = text_of(report, "Owner");
+    (void)printf("%-14s %s\n", "lock:", text_of(report, "State"));
+    if (*owner)
+        (void)printf("%-14s %s\n", "owner:", owner);
+    json_array_foreach(json_object_get(report, "Watchers"), i, one)(void)
+        printf("%-14s %s\n", i ? "" : "open at:", json_string_value(one) ? json_string_value(one) : "?");
 }

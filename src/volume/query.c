@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "ceph/imageadmin.h"
 #include "volume/lookup.h"
+#include "volume/ownership.h"
 
 /* What Status says, put together before it becomes JSON. */
 struct view {
@@ -71,22 +72,18 @@ static int view_local(struct volumes *e, const struct image_name *name, struct v
     return here;
 }
 
-static int view_owner(const struct place *p, const char *id, struct view *w, struct error *err)
+/* Who has it, elsewhere. What is seen is also what is judged by a Mount, but for the ping. */
+static int view_owner(struct volumes *e, const struct place *p, const char *id, struct view *w,
+                      struct error *err)
 {
-    struct lock_holder h;
-    struct owner_record r;
-    bool managed;
-    int rc = imagelock_image_holder(p, id, &h, &managed, err);
-    if (rc <= 0)
+    struct ownership o;
+    int rc = ownership_look(e, p, id, &o, err);
+    if (rc < 0 || o.kind == OWNER_NONE)
         return rc;
-    rc = owner_read(p, id, &r, err);
-    if (rc < 0)
-        return rc;
-    if (rc == 1 && strcmp(r.address, h.address) == 0)
-        (void)snprintf(w->owner, sizeof w->owner, "%s (%s)", r.host, h.address);
-    else
-        (void)snprintf(w->owner, sizeof w->owner, "%s at %s", h.client, h.address);
-    w->state = "in use elsewhere";
+    (void)ownership_text(&o, w->owner);
+    w->state = o.kind == OWNER_BY_HAND ? "locked by hand"
+               : o.watches             ? "in use elsewhere"
+                                       : "left by a dead owner";
     return 0;
 }
 
@@ -120,7 +117,7 @@ static int view_cluster(struct volumes *e, const struct image_name *name, struct
         memcpy(w->facts.fstype, spec.fstype, sizeof w->facts.fstype);
         memcpy(w->facts.mount_options, spec.mount_options, sizeof w->facts.mount_options);
     }
-    return view_owner(&p, id, w, err);
+    return view_owner(e, &p, id, w, err);
 }
 
 int query_get(struct volumes *e, const char *text, json_t **ret, struct error *err)
@@ -281,8 +278,8 @@ static json_t *cluster_json(struct volumes *e)
     char since[32];
     cluster_status(e->cluster, &s);
     clock_rfc3339(s.since, since, sizeof since);
-    return json_pack("{s:s, s:s, s:s, s:s}", "State", states[s.state], "Fsid", s.fsid, "Since", since, "Why",
-                     s.why);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s}", "State", states[s.state], "Fsid", s.fsid, "Since", since,
+                     "Why", s.why, "NoFencing", s.no_fencing);
 }
 
 static json_t *volume_json(struct volumes *e, struct volume *v)

@@ -103,6 +103,22 @@ int image_watcher(const struct place *p, const char *id, char *addr, size_t size
     return look_at("image_watcher", p, id, first_watcher, &b, err);
 }
 
+static int all_watchers(const struct fake_image *image, void *arg, struct error *err)
+{
+    struct image_watchers *all = arg;
+    (void)err;
+    for (size_t i = 0; i < 2; i++)
+        if (image->watchers[i][0])
+            (void)snprintf(all->addresses[all->n++], sizeof all->addresses[0], "%s", image->watchers[i]);
+    return 0;
+}
+
+int image_watchers(const struct place *p, const char *id, struct image_watchers *ret, struct error *err)
+{
+    ret->n = 0;
+    return look_at("image_watchers", p, id, all_watchers, ret, err);
+}
+
 static int watched_by(const struct fake_image *image, void *arg, struct error *err)
 {
     (void)err;

@@ -123,11 +123,15 @@ static void get_names_an_owner_elsewhere(void **state)
     struct fake_image *i = fake_volume_add(NULL, "db");
     fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", "192.0.2.9:0/5");
     assert_int_equal(query_get(f->engine, "db", &j, &err), 0);
-    assert_string_equal(text_of(json_object_get(j, "Status"), "owner"), "client.4100 at 192.0.2.9:0/5");
+    assert_string_equal(text_of(json_object_get(j, "Status"), "owner"),
+                        "another client, client.4100 at 192.0.2.9:0/5, which is no rbdvol");
+    assert_string_equal(text_of(json_object_get(j, "Status"), "state"), "left by a dead owner");
     json_decref(j);
+    fake_image_watch(i, "192.0.2.9:0/5", true);
     fake_image_lock_set(i, "rbdvol", "host9/m/b/rbd/abc/192.0.2.9:0/5", "", "192.0.2.9:0/4");
     assert_int_equal(query_get(f->engine, "db", &j, &err), 0);
-    assert_string_equal(text_of(json_object_get(j, "Status"), "owner"), "host9 (192.0.2.9:0/5)");
+    assert_string_equal(text_of(json_object_get(j, "Status"), "owner"),
+                        "host host9 (rbdvol instance rbd, client.4100 at 192.0.2.9:0/5)");
     assert_string_equal(text_of(json_object_get(j, "Status"), "state"), "in use elsewhere");
     json_decref(j);
 }
