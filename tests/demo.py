@@ -16,6 +16,8 @@ import mounts  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from daemon import RBDVOL, Daemon  # noqa: E402
 from engine import Engine  # noqa: E402
+from host import Host  # noqa: E402
+from network import Network  # noqa: E402
 from process import Process  # noqa: E402
 
 PLUGINS = "/run/docker/plugins"
@@ -42,16 +44,20 @@ class Demo:
     def __init__(self, directory):
         self.dir = directory
         self.driver = "rbd"
-        self.cluster = self.daemon = self.engine = None
+        self.cluster = self.daemon = self.engine = self.network = None
+        self.hosts = []
 
     def start(self):
         taken = [f"{PLUGINS}/rbd.sock"] + [f"{folder}/rbd.{kind}" for folder in ("/etc/docker/plugins", "/usr/lib/docker/plugins")
                                            for kind in ("spec", "json")]
         if any(os.path.exists(path) for path in taken):
             self.driver = f"rbd-demo-{os.getpid()}"
-        self.cluster, took = timed(Cluster.start, f"{self.dir}/ceph")
-        say(f"A private Ceph cluster is up after {took:.1f} s: one monitor and one OSD on the loopback, a pool 'rbd', and a key "
-            "client.rbdvol with the caps 'profile rbd'.")
+        self.network = Network(daemons=1)
+        with open(f"{self.dir}/network", "w", encoding="ascii") as f:
+            f.write(self.network.bridge)
+        self.cluster, took = timed(Cluster.start, f"{self.dir}/ceph", self.network.addresses[0])
+        say(f"A private Ceph cluster is up after {took:.1f} s: one monitor and one OSD on a network of their own, a pool 'rbd', and "
+            "a key client.rbdvol with the caps 'profile rbd'.")
         self.daemon = self._daemon()
         os.makedirs(PLUGINS, mode=0o700, exist_ok=True)
         _, took = timed(self.daemon.start)
@@ -73,6 +79,8 @@ class Demo:
         self = cls(directory)
         with open(f"{directory}/driver", encoding="ascii") as f:
             self.driver = f.read()
+        with open(f"{directory}/network", encoding="ascii") as f:
+            self.network = Network.found(f.read())
         self.cluster, self.engine = Cluster(f"{directory}/ceph"), Engine(f"{directory}/docker")
         self.daemon = self._daemon()
         self.daemon.process = Process.load(f"{directory}/rbdvol.pid")
@@ -118,6 +126,35 @@ class Demo:
         check([entry["name"] for entry in self.cluster.trash()] == ["db"], "the image is not in the trash")
         say("`docker volume rm db` moved the image to the pool's trash, from where it can be restored.")
 
+    def tell_of_hosts(self):
+        """The second act: a volume is in one place, whatever happens to hosts."""
+        for name in ("amber", "birch"):
+            self.hosts.append(Host(self.network, self.cluster, self.dir, name))
+        first, second = (host.daemon(takeover="silent", log_level="info") for host in self.hosts)
+        say("Two more hosts join, amber and birch: network namespaces with names, addresses and identities of their own, each with "
+            "its rbdvol (takeover=silent).")
+        first.create("ledger", size="400M")
+        point = first.mount("ledger", "container-on-amber")
+        self.hosts[0].run("sh", "-c", f"echo 'paid: 42' >{point}/account && sync {point}/account")
+        say("amber mounts the volume 'ledger' for a container, which writes a line and syncs it.")
+
+        refused, took = timed(second.refused, "Mount", Name="ledger", ID="container-on-birch")
+        check("in use on host amber" in refused, refused)
+        say(f"birch asks for it, too, and is refused after {took * 1000:.0f} ms: \"{refused}\".")
+
+        self.hosts[0].die()
+        say("amber loses its power. Nobody tells the cluster.")
+        point, took = timed(second.mount, "ledger", "container-on-birch")
+        said = self.hosts[1].run("cat", f"{point}/account").stdout.strip()
+        check(said == "paid: 42", f"it read '{said}'")
+        say(f"birch asks once more. amber leaves two pings unanswered while the cluster is quick; birch has its client fenced, so "
+            f"that no write of it can land any more, breaks its lock and mounts the volume, {took:.1f} s after it was asked.")
+        say(f"The container on birch reads '{said}'.")
+        second.unmount("ledger", "container-on-birch")
+        for host in self.hosts:
+            host.close()
+        self.hosts.clear()
+
     def stop(self):
         """Takes down whatever of it is up, from the top."""
         if self.engine and os.path.isdir(self.engine.dir):
@@ -126,11 +163,15 @@ class Demo:
             self.daemon.process.end(60)
             for pid in self.daemon.mappers():
                 Process(pid).wait(20)
+        for host in self.hosts:
+            host.close()
         mounts.unmount_below(self.dir)
         if self.daemon:
             self.daemon.erase()
         if self.cluster and os.path.isdir(self.cluster.dir):
             self.cluster.stop()
+        if self.network:
+            self.network.close()
         shutil.rmtree(self.dir)
 
     def how_to_use(self):
@@ -165,6 +206,7 @@ def main():
     try:
         demo.start()
         demo.tell()
+        demo.tell_of_hosts()
         keep = args.keep
     except Exception as e:
         say(f"The demo failed: {e}")

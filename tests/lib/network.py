@@ -35,6 +35,13 @@ class Network:
             ip("addr", "add", f"{address}/24", "dev", self.bridge)
         ip("link", "set", self.bridge, "up")
 
+    @classmethod
+    def found(cls, bridge):
+        """One that another process made, to take it down."""
+        self = cls.__new__(cls)
+        self.bridge = bridge
+        return self
+
     def next_host(self):
         """A number and an address for another host. Addresses come again after many: no two tests share one."""
         self._hosts += 1
