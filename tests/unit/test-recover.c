@@ -247,6 +247,9 @@ static void a_daemon_that_can_use_no_mapper_says_so_and_takes_down_what_is_mappe
     fixture_wait_holders(f, "db", 1);
     fixture_settle(f);
     assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+    struct volume *v = fixture_volume(f, "db");
+    assert_false(v->lost);
+    registry_release(&f->engine->registry, v);
     expect_gone(f);
     assert_int_equal(fixture_mount(f, "db", "one", &err), -ENODEV);
     assert_non_null(strstr(err.msg, "the fuse module is not there"));
