@@ -178,9 +178,14 @@ class Daemon:
         found = {}
         for pid in process.pids():
             words = process.argv(pid)
-            if words and "rbdvol-mapper" in words[0] and f"--instance={self.name}" in words and self._is_here(pid):
+            if words and "rbdvol-mapper" in words[0] and self._ours <= set(words) and self._is_here(pid):
                 found[pid] = words
         return found
+
+    @property
+    def _ours(self):
+        """What its mappers' argv has: instances of one name may be at work elsewhere on this machine."""
+        return {f"--instance={self.name}", f"--conf={self.options['ceph-conf']}"}
 
     def _is_here(self, pid):
         return self.host is None or process.namespace(pid) == self.host.namespace
