@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""What tests do in a guest. Called by agent.py, with arguments and results that JSON can carry."""
+
+import fcntl
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "docker", "blackbox")]
+
+import mounts  # noqa: E402
+import process  # noqa: E402
+from daemon import RBDVOL, Daemon  # noqa: E402
+from waiting import until  # noqa: E402
+
+RBD = "/sys/bus/rbd"
+_daemons = {}
+_writers = {}
+
+
+def sh(script, timeout=60):
+    done = subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, f"{script}: {done.returncode}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def modprobe(module, *options):
+    sh(" ".join(["modprobe", module, *options]))
+
+
+# -- rbdvol
+
+def daemon_new(name, options):
+    directory = f"/run/{name}"
+    os.makedirs(directory, exist_ok=True)
+    _daemons[name] = Daemon(directory, name, **options)
+
+
+def daemon_do(name, method, *args, **kwargs):
+    result = getattr(_daemons[name], method)(*args, **kwargs)
+    if method == "cli":
+        return {"code": result.returncode, "out": result.stdout, "err": result.stderr}
+    if method == "call":
+        return {"status": result.status, "body": result.body.decode()}
+    return result if isinstance(result, (dict, list, str, int, bool, type(None))) else None
+
+
+def daemon_log(name):
+    return _daemons[name].log_text()
+
+
+def daemon_end(name):
+    """Whatever it is at, without a trace."""
+    d = _daemons.pop(name)
+    if d.alive():
+        d.kill()
+    for device in devices():
+        sh(f"umount -A /dev/rbd{device['number']} 2>/dev/null; echo {device['number']} >{RBD}/remove_single_major", 60)
+    for pid in d.mappers():
+        os.kill(pid, signal.SIGKILL)
+    mounts.unmount_below(d.dir)
+    d.erase()
+
+
+def left_of(name):
+    """What a daemon has left in this guest."""
+    d = _daemons[name]
+    found = [f"mount: {m.point} ({m.source})" for m in mounts.below(d.dir)]
+    found += [f"mapping: rbd{device['number']} of image id {device['image_id']}" for device in devices()]
+    found += [f"mapper: pid {pid}" for pid in d.mappers()]
+    found += [f"state file: {f}" for f in d.state_files() if not f.endswith("lock")]
+    found += [f"helper: pid {pid}" for pid in process.pids() if process.argv(pid)[:1] == ["rbdvol-device"]]
+    return found
+
+
+# -- the kernel's mappers
+
+def devices():
+    """The kernel's mappings, each with what sysfs shows of it."""
+    found = []
+    for number in sorted(os.listdir(f"{RBD}/devices") if os.path.isdir(RBD) else []):
+        about = {"number": int(number)}
+        for name in ("image_id", "name", "pool", "pool_ns", "client_addr", "config_info", "features"):
+            try:
+                with open(f"{RBD}/devices/{number}/{name}", encoding="utf-8") as f:
+                    about[name] = f.read().rstrip("\n")
+            except OSError:
+                about[name] = None
+        found.append(about)
+    return found
+
+
+def sysfs_map(line):
+    """A bare write of the line that maps; the device."""
+    before = {device["number"] for device in devices()}
+    with open(f"{RBD}/add_single_major", "wb", buffering=0) as f:
+        f.write(line.encode())
+    (new,) = {device["number"] for device in devices()} - before
+    return f"/dev/rbd{new}"
+
+
+def sysfs_unmap(number):
+    with open(f"{RBD}/remove_single_major", "wb", buffering=0) as f:
+        f.write(str(number).encode())
+
+
+# -- files
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def fill(path, mib):
+    """Random data, on disk when this returns; its checksum."""
+    data = os.urandom(mib << 20)
+    with open(path, "wb") as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
+    return hashlib.sha256(data).hexdigest()
+
+
+def checksum(path):
+    with open(path, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+def mounted(path):
+    found = mounts.at(path)
+    return found and {"source": found.source, "fstype": found.fstype, "options": found.options, "super": found.super_options}
+
+
+def writer_start(path):
+    """A thread that appends numbered lines, each synced, until writer_stop() or an error."""
+    state = {"acked": 0, "error": None, "stop": False}
+
+    def run():
+        try:
+            with open(path, "ab", buffering=0) as f:
+                while not state["stop"]:
+                    f.write(b"%d\n" % (state["acked"] + 1))
+                    os.fsync(f.fileno())
+                    state["acked"] += 1
+                    time.sleep(0.02)
+        except OSError as e:
+            state["error"] = e.errno
+
+    _writers[path] = state
+    threading.Thread(target=run, daemon=True).start()
+
+
+def writer(path):
+    return {key: _writers[path][key] for key in ("acked", "error")}
+
+
+def writer_stop(path):
+    _writers[path]["stop"] = True
+
+
+def line(conf, user, image, options="exclusive"):
+    """The line that maps an image, with the key in it."""
+    key = sh(f"ceph-authtool -p -n client.{user} $(sed -n '/^.client.{user}.$/,$s/^keyring = //p' {conf} | head -1)").strip()
+    monitors = sh(f"sed -n 's/^mon host = .*v1:\\([0-9.:]*\\).*/\\1/p' {conf}").strip()
+    return f"{monitors} name={user},secret={key},{options} rbd {image} -"
+
+
+# -- to catch it in the middle
+
+def argvs():
+    return [words for words in map(process.argv, process.pids()) if words]
+
+
+def kill_all(*argv):
+    """Every process with exactly this argument vector."""
+    for pid in process.pids():
+        if process.argv(pid) == list(argv):
+            os.kill(pid, signal.SIGKILL)
+
+
+def helper():
+    return os.path.join(os.path.dirname(os.path.dirname(RBDVOL)), "device", "rbdvol-device")
+
+
+def gate_helper(word):
+    """From now on a helper that is started with this word makes /run/at-WORD and waits for /run/go-WORD."""
+    sh(f"cp {helper()} /run/rbdvol-device.real && rm -f /run/at-{word} /run/go-{word}")
+    with open("/run/rbdvol-device.gate", "w", encoding="ascii") as f:
+        f.write(f"""#!/bin/bash
+if [[ $1 == {word} ]]; then
+    touch /run/at-{word}
+    while [[ ! -e /run/go-{word} ]]; do read -rt 0.05 <> <(:); done
+fi
+exec -a rbdvol-device /run/rbdvol-device.real "$@"
+""")
+    sh(f"chmod +x /run/rbdvol-device.gate && mount --bind /run/rbdvol-device.gate {helper()}")
+
+
+def ungate_helper():
+    """The gate goes; what waits at it waits on."""
+    if mounts.at(helper()):
+        sh(f"umount -l {helper()}")
+
+
+def kill_gated(word):
+    """What waits at the gate."""
+    (pid,) = [pid for pid in process.pids() for words in [process.argv(pid)]
+              if words[:1] == ["/bin/bash"] and words[1].endswith("/rbdvol-device") and words[2] == word]
+    os.kill(pid, signal.SIGKILL)
+
+
+def exists(path):
+    return os.path.exists(path)
