@@ -119,6 +119,13 @@ static int clear_own_ctl(const struct place *p, const char *id, const struct own
     return imagelock_break(p, id, CTL_LOCK, &h, err);
 }
 
+int ctl_holder(const struct place *p, const char *id, struct owner_record *ret, struct error *err)
+{
+    struct lock_holder h;
+    int rc = imagelock_holder(p, id, CTL_LOCK, &h, err);
+    return rc == 1 && owner_parse(h.cookie, ret) == 0 ? 1 : rc < 0 ? rc : 0;
+}
+
 int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
              struct ctl *ret, struct error *err)
 {

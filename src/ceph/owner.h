@@ -60,6 +60,9 @@ struct ctl {
 int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
              struct ctl *ret, struct error *err);
 
+/* Who has the mutex now? 1: *ret is filled (but for its address); 0: nobody, or one that is no rbdvol. */
+int ctl_holder(const struct place *p, const char *id, struct owner_record *ret, struct error *err);
+
 /* Before each step that changes something: still ours? Renews it when a third of its time is over.
  * -ESTALE: it lapsed, and another host may be at work. */
 int ctl_check(const struct place *p, struct ctl *c, struct error *err);

@@ -14,9 +14,14 @@
 #define PING_S       1u
 #define CTL_WAIT_MS  10000
 #define FENCE_MS     20000 /* within the 30 s that rbdvol.ctl lasts */
-#define CLOSING_MS   3000  /* a mapper that has released its lock, and still has its watch */
+#define CLOSING_MS   1500  /* between two steps of another host's that belong together */
 #define CLOSING_LOOK 20
 #define TRIES        5
+
+static void pause_for(long ms)
+{
+    (void)nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000L }, NULL);
+}
 
 enum verdict { VERDICT_TAKE, VERDICT_WAIT };
 
@@ -97,12 +102,30 @@ static int judge(struct volumes *e, const struct place *p, const struct image_na
     return 0;
 }
 
+/* Looks; and again for a moment while the lock is there and its record is not, but a host of ours is at work:
+ * it has just locked the image and is about to say so. */
+static int look_patiently(struct volumes *e, const struct place *p, const char *id, struct ownership *ret,
+                          struct error *err)
+{
+    moment end = clock_in_ms(CLOSING_MS);
+    for (;;) {
+        struct owner_record r;
+        int rc = ownership_look(e, p, id, ret, err);
+        if (rc < 0 || ret->kind != OWNER_CLIENT || clock_left_ms(end) == 0)
+            return rc;
+        rc = ctl_holder(p, id, &r, err);
+        if (rc <= 0)
+            return rc;
+        pause_for(CLOSING_LOOK);
+    }
+}
+
 int takeover_await(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
                    bool (*wanted)(void *arg), void *arg, struct ownership *ret, struct error *err)
 {
     for (;;) {
         enum verdict v = VERDICT_WAIT;
-        int rc = ownership_look(e, p, id, ret, err);
+        int rc = look_patiently(e, p, id, ret, err);
         if (rc == 0)
             rc = judge(e, p, name, id, ret, wanted != NULL, &v, err);
         if (rc < 0 || v == VERDICT_TAKE)
@@ -123,7 +146,7 @@ static int await_closed(const struct place *p, const char *id, const char *addre
     moment end = clock_in_ms(CLOSING_MS);
     int rc;
     while ((rc = image_watched_by(p, id, address, err)) == 1 && clock_left_ms(end) > 0)
-        nanosleep(&(struct timespec){ .tv_nsec = CLOSING_LOOK * 1000000L }, NULL);
+        pause_for(CLOSING_LOOK);
     return rc;
 }
 
