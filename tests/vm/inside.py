@@ -17,6 +17,7 @@ sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "docker", 
 import mounts  # noqa: E402
 import process  # noqa: E402
 from daemon import RBDVOL, Daemon  # noqa: E402
+from leaks import STATE_FILES_THAT_STAY  # noqa: E402
 from waiting import until  # noqa: E402
 
 RBD = "/sys/bus/rbd"
@@ -74,7 +75,7 @@ def left_of(name):
     found = [f"mount: {m.point} ({m.source})" for m in mounts.below(d.dir)]
     found += [f"mapping: rbd{device['number']} of image id {device['image_id']}" for device in devices()]
     found += [f"mapper: pid {pid}" for pid in d.mappers()]
-    found += [f"state file: {f}" for f in d.state_files() if not f.endswith("lock")]
+    found += [f"state file: {f}" for f in d.state_files() if not STATE_FILES_THAT_STAY.match(os.path.basename(f))]
     found += [f"helper: pid {pid}" for pid in process.pids() if process.argv(pid)[:1] == ["rbdvol-device"]]
     return found
 
