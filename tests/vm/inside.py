@@ -225,3 +225,22 @@ def kill_gated(word):
 
 def exists(path):
     return os.path.exists(path)
+
+
+# -- dockerd
+
+def docker_start():
+    """A dockerd of this guest, with the image "box"."""
+    from engine import Engine
+    made = Engine.start("/run/dockerd-tests")
+    made.import_image("box")
+
+
+def docker(*words, timeout=120):
+    """The docker command; it must end well."""
+    from engine import Engine
+    return Engine("/run/dockerd-tests").docker(*words, timeout=timeout).strip()
+
+
+def docker_running():
+    return os.path.exists("/run/dockerd-tests")
