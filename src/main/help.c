@@ -46,13 +46,20 @@ static const struct {
       "On a terminal it asks for the volume's name. A dead owner's volume need not be unlocked: the next\n"
       "mount takes it over by itself, unless takeover=never.",
       "rbdvol unlock db-data" },
+    { "doctor", "rbdvol doctor [--json] [--config=FILE] [--OPTION=VALUE]...",
+      "Checks what this host needs for volumes: the key's capabilities, the pools, the mappers, the tools, "
+      "the\n"
+      "directories, Docker's view; and says how to mend what it lacks. Takes the options of 'serve'. Ends "
+      "with 1\n"
+      "when something would fail.",
+      "rbdvol doctor" },
     { "version", "rbdvol version", "Prints the version.", "rbdvol version" },
     { "help", "rbdvol help [COMMAND]", "Explains a command.", "rbdvol help serve" },
 };
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { "resize", "snap", "clone", "trim", "trash", "doctor", NULL };
+static const char *const later[] = { "resize", "snap", "clone", "trim", "trash", NULL };
 
 bool help_is_later(const char *command)
 {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "main/ctl.h"
+#include "main/doctor.h"
 #include "main/help.h"
 #include "main/serve.h"
 
@@ -39,5 +40,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(command, "serve") == 0)
         return serve_main(argc - 2, argv + 2);
+    if (strcmp(command, "doctor") == 0)
+        return doctor_main(argc - 2, argv + 2);
     return ctl_main(argc - 1, argv + 1);
 }

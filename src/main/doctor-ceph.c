@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* The cluster: can it be reached, and may the key do what volumes need? */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/job.h"
+#include "ceph/blocklist.h"
+#include "ceph/checkup.h"
+#include "main/doctor.h"
+
+#define EXTRA_MS 20000
+
+/* The questions that may hang, with a copy of what they need. */
+struct questions {
+    const struct settings *settings; /* outlives the process' last job */
+    struct findings found;           /* under the lock of nobody: read only when the job is done */
+};
+
+static void overridden(void *arg, const char *option, const char *value)
+{
+    findings_add(arg, FINDING_WARNING, "ceph.conf", "take it out of the file unless another program needs it",
+                 "it sets %s=%s; rbdvol overrides that, but `rbd` and qemu do not", option, value);
+}
+
+static void ask_pools(rados_t rados, const struct settings *s, struct findings *f)
+{
+    struct error err;
+    for (unsigned i = 0; i < s->npools; i++) {
+        char mend[400];
+        int rc = checkup_pool(rados, s->pools[i], s->ns, &err);
+        if (rc == -ENODEV)
+            (void)snprintf(mend, sizeof mend, "ceph osd pool create %s && rbd pool init %s", s->pools[i],
+                           s->pools[i]);
+        else
+            (void)snprintf(mend, sizeof mend,
+                           "ceph auth caps client.%s mon 'profile rbd' osd 'profile rbd pool=%s'", s->user,
+                           s->pools[i]);
+        if (rc < 0)
+            findings_add(f, FINDING_PROBLEM, "pool", mend, "%s", err.msg);
+        else
+            findings_add(f, FINDING_OK, "pool", "", "'%s' can be read, written and locked", s->pools[i]);
+    }
+}
+
+static void ask_fencing(rados_t rados, const struct settings *s, struct findings *f)
+{
+    char mend[256];
+    struct error err;
+    (void)snprintf(mend, sizeof mend,
+                   "ceph auth caps client.%s mon 'profile rbd' osd '…' (all of its caps at once)", s->user);
+    if (blocklist_permitted(rados, &err) < 0)
+        findings_add(f, FINDING_PROBLEM, "fencing", mend, "%s", err.msg);
+    else
+        findings_add(f, FINDING_OK, "fencing", "", "the key may blocklist clients");
+}
+
+static int ask(void *arg, struct error *err)
+{
+    struct questions *q = arg;
+    const struct settings *s = q->settings;
+    const struct connection_options opts = {
+        .conf = s->ceph_conf, .cluster = s->cluster, .user = s->user, .timeout_ms = s->ceph_timeout_ms
+    };
+    rados_t rados;
+    if (checkup_conf(&opts, overridden, &q->found, err) < 0) {
+        findings_add(&q->found, FINDING_PROBLEM, "ceph.conf", "name the file with the option ceph-conf", "%s",
+                     err->msg);
+        return 0;
+    }
+    if (connection_open(&opts, CONNECTION_CONTROL, &rados, err) < 0) {
+        findings_add(&q->found, FINDING_PROBLEM, "cluster",
+                     "check the monitors' addresses and the key: ceph -s --id USER -c CONF", "%s", err->msg);
+        return 0;
+    }
+    findings_add(&q->found, FINDING_OK, "cluster", "", "client.%s is connected by %s", s->user, s->ceph_conf);
+    ask_pools(rados, s, &q->found);
+    ask_fencing(rados, s, &q->found);
+    rados_shutdown(rados);
+    return 0;
+}
+
+/* What was found is taken over by who waited in time; the process ends soon. */
+static void keep(void *arg)
+{
+    (void)arg;
+}
+
+void doctor_ceph(const struct settings *s, struct findings *f)
+{
+    struct error err;
+    struct questions *q = calloc(1, sizeof *q);
+    if (!q)
+        abort();
+    q->settings = s;
+    findings_init(&q->found);
+    if (job_run(ask, keep, q, clock_in_ms(s->ceph_timeout_ms * 2 + EXTRA_MS), &err) < 0) {
+        findings_add(f, FINDING_PROBLEM, "cluster", "look at it with `ceph -s`", "it does not answer: %s",
+                     err.msg);
+        return;
+    }
+    json_array_extend(f->list, q->found.list);
+    f->warnings += q->found.warnings;
+    f->problems += q->found.problems;
+    findings_done(&q->found);
+    free(q);
+}
