@@ -259,6 +259,11 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
 {
     volume_says(v, "unmapping");
     const struct mapper *mapper = v->mapping.mapper;
+    {
+        LOCK_SCOPE(&v->lock);
+        if (v->redo && ladder_find_mount(e, v))
+            return 0;
+    }
     int rc = mapper->wait_closed ? mapper->wait_closed(&v->mapping, clock_in_ms(CLOSED_MS), err) : 0;
     if (rc == 0)
         rc = mapper->unmap(&e->mapper_host, &v->mapping, clock_in_ms(UNMAP_MS), err);
