@@ -395,8 +395,16 @@ struct search {
     bool incomplete; /* not all of them are in ids */
 };
 
-/* A living mapper of ours: connect again and offer it. */
-static void search_offer(struct search *s, pid_t pid, const char *id)
+/* A mapper that does not answer because it is about to end: without a daemon it does, unless it is open.
+ * True: it has. */
+static bool search_await_end(struct mapping *m, pid_t pid)
+{
+    m->pid = pid;
+    return procs_start_time(pid, &m->pid_start) < 0 || wait_gone(m, clock_in_ms(HELLO_MS)) == 0;
+}
+
+/* A living mapper of ours: connect again and offer it. False: it has ended meanwhile. */
+static bool search_offer(struct search *s, pid_t pid, const char *id)
 {
     struct error err;
     json_auto_t *request = question("hello"), *reply = NULL;
@@ -404,22 +412,23 @@ static void search_offer(struct search *s, pid_t pid, const char *id)
     struct mapping m = { .mapper = &mapper_fuse, .control = -1 };
     (void)snprintf(m.id, sizeof m.id, "%s", id);
     if (path_of(m.file, sizeof m.file, s->host->run_dir, id, ".img", &err) < 0)
-        return;
+        return true;
     socket_path(&m, sock);
-    int fd = channel_connect(sock, &err);
+    auto_close int fd = channel_connect(sock, &err);
     int rc = fd < 0 ? fd : channel_call(fd, request, clock_in_ms(HELLO_MS), &reply, &err);
     if (rc == 0)
         rc = mapping_fill(&m, reply, &err);
+    if (is_gone(rc) && search_await_end(&m, pid))
+        return false;
     if (rc < 0) {
         log_warning("mapper mapping=%s pid=%d does not answer, leaving it: %s", id, (int)pid, err.msg);
     } else {
         /* One that is still starting, too: left alone it would end by itself, and leave its files. */
         m.control = fd;
         if (s->found(s->arg, &m))
-            return; /* the connection is theirs now */
+            (void)steal_fd(&fd); /* the connection is theirs now */
     }
-    if (fd >= 0)
-        (void)close(fd);
+    return true;
 }
 
 static bool search_process(void *arg, pid_t pid, char *const *argv)
@@ -435,8 +444,8 @@ static bool search_process(void *arg, pid_t pid, char *const *argv)
     }
     s->ids = more;
     memcpy(s->ids[s->nids++], id, MAPPING_ID_LEN + 1);
-    if (strcmp(instance, s->host->instance) == 0)
-        search_offer(s, pid, id);
+    if (strcmp(instance, s->host->instance) == 0 && !search_offer(s, pid, id))
+        s->nids--; /* what it has left may be cleared away */
     return false;
 }
 

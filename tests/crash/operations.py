@@ -44,6 +44,7 @@ class Operation:
     has_data = False
     made_here = True
     restarts = False  # act() starts the daemon
+    spares_mapper = False
 
     def __init__(self, name):
         self.name = name
@@ -260,7 +261,10 @@ class Start(Operation):
 
 
 class StartUnheld(Start):
-    """The state files are lost: what is mounted is held by nobody, and taken down."""
+    """The state files are lost: what is mounted is held by nobody, and taken down. (With the mapper lost, too, nothing would
+    tell that the mount is rbdvol's: it is refused by name then, and left to a person.)"""
+
+    spares_mapper = True
 
     def prepare(self, b):
         super().prepare(b)
