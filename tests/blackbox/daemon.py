@@ -10,11 +10,10 @@ import subprocess
 
 import process
 import rpc
+from pace import BUILD, ROOT
 from process import Process
 from waiting import TookTooLong, until
 
-ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir))
-BUILD = os.path.join(ROOT, os.environ.get("RBDVOL_BUILD", "build"))
 RBDVOL = os.path.join(BUILD, "src", "main", "rbdvol")
 ANSWERS_IN = 10  # seconds from start to READY=1, on a loaded machine
 

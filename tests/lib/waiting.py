@@ -3,6 +3,8 @@
 
 import time
 
+from pace import patience
+
 
 class TookTooLong(AssertionError):
     """What was waited for did not happen in time."""
@@ -10,6 +12,7 @@ class TookTooLong(AssertionError):
 
 def until(condition, what, seconds=10.0, interval=0.01):
     """Calls condition() until it returns something true, and returns that."""
+    seconds = patience(seconds)
     end = time.monotonic() + seconds
     while True:
         value = condition()
