@@ -230,7 +230,9 @@ int image_name_age(const struct place *p, const char *name, int64_t *ret, struct
 int image_drop_name(const struct place *p, const char *name, const char *id, struct error *err)
 {
     char in[2 * NAME_BYTES], out[16];
-    int rc = id_object_remove(p, name, id, err);
+    int rc = id_object_claim(p, name, id, err);
+    if (rc == 0)
+        rc = id_object_remove(p, name, id, err);
     if (rc < 0)
         return rc;
     size_t len = encode_string(in, name);

@@ -41,8 +41,8 @@ int image_finish_rename(const struct place *p, const char *temp, const char *nam
                         struct error *err);
 
 /* Names whose image has no header: `rbd rm` takes the header away first and the names last, `rbd create`
- * makes the names first and the header last. So the age of a name tells what was interrupted from what is
- * being made. */
+ * makes the directory's entry first, then rbd_id.NAME, the header last. So the age of rbd_id.NAME tells what
+ * was interrupted from what is being made. */
 
 /* Seconds since rbd_id.NAME was written, by the clock of the client that wrote it. -ENOENT: it is not there.
  */
@@ -50,7 +50,8 @@ int image_name_age(const struct place *p, const char *name, int64_t *ret, struct
 
 /* Takes the name of image id, which has no header, out of the pool: the object rbd_id.NAME, then the
  * directory's entry, each only while it is of this id. Deletes no data, whatever else may have happened
- * meanwhile. */
+ * meanwhile. Where rbd_id.NAME is not there it is made first: who is still making the image must be the one
+ * to do that, and so ends there. -EEXIST: it is another image's by now. */
 int image_drop_name(const struct place *p, const char *name, const char *id, struct error *err);
 
 #define IMAGE_FEATURE_LAYERING       (1ULL << 0)

@@ -184,10 +184,9 @@ int serve_main(int argc, char *const *argv)
     config_log_later(&server.config);
     if (start(&server, &err) < 0) {
         log_error("cannot start: %s", err.msg);
-        if (stop(&server))
-            _exit(1);
-        volumes_stop(server.volumes);
-        return 1;
+        if (stop(&server) == 0)
+            volumes_stop(server.volumes);
+        _exit(1);
     }
     log_started(&server);
     int sig = run(&server);
@@ -203,5 +202,6 @@ int serve_main(int argc, char *const *argv)
     volumes_stop(server.volumes);
     log_info("stopped version=%s instance=%s; volumes stay mounted", RBDVOL_VERSION, s->name);
     config_free(&server.config);
-    return 0;
+    /* A thread may still be inside rados_connect: exit() would take librados' tables away from under it. */
+    _exit(0);
 }

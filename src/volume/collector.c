@@ -59,8 +59,8 @@ static int collect_name(const struct place *p, const char *name, const char *id,
 {
     int64_t age;
     int rc = image_name_age(p, name, &age, err);
-    if (rc < 0 || age < OLD_S)
-        return rc == -ENOENT ? 0 : rc;
+    if ((rc < 0 && rc != -ENOENT) || (rc == 0 && age < OLD_S))
+        return rc;
     log_notice("taking away the name of an image that was never made image=%s id=%s", name, id);
     return image_drop_name(p, name, id, err);
 }
@@ -68,12 +68,15 @@ static int collect_name(const struct place *p, const char *name, const char *id,
 static int collect(struct volumes *e, const struct place *p, const struct image_name *image,
                    struct error *err)
 {
-    char id[IMAGE_ID_LEN + 1], final_id[IMAGE_ID_LEN + 1];
+    char id[IMAGE_ID_LEN + 1] = "", final_id[IMAGE_ID_LEN + 1];
     struct making mark;
     struct imagefill *lock = NULL;
     const char *name = image->image;
     auto_header struct image_header h = { 0 };
+    struct error one;
     int rc = image_find(p, name, id, err);
+    if (rc == -EUCLEAN && id[0] && image_read_header(p, id, &h, &one) == -ENOENT)
+        return collect_name(p, name, id, err);
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
     rc = image_read_header(p, id, &h, err);

@@ -177,7 +177,7 @@ static int finish_removal(struct work *w, const struct place *p, const char *id,
     if (rc == 0 && age < HEADERLESS_S)
         return error_set(err, -EBUSY, "it has no header: another client is making it; try again in %d s",
                          HEADERLESS_S);
-    if (rc == 0 || rc == -ENOENT) /* of the two names the directory's goes last */
+    if (rc == 0 || rc == -ENOENT) /* only the directory has it: image_drop_name sees to that */
         rc = image_drop_name(p, name->image, id, err);
     if (rc < 0)
         return rc;

@@ -416,8 +416,8 @@ def test_killed_anywhere_in_a_create_the_next_one_makes_a_whole_volume(world, da
         daemon.unmount(name, "a")
         for left in world.cluster.images():
             if left.startswith("rbdvol.new."):
-                header = "rbd_header." + world.cluster.id_of(left)
-                if header in world.cluster.objects("rbd_header."):
+                if world.cluster.has_header(left):
+                    header = world.cluster.header(left)
                     until(lambda: not world.cluster.watchers(header), "the killed one's watch to lapse", 40)
                     world.cluster.break_locks(left)
                 world.cluster.rbd("rm", "--no-progress", f"rbd/{left}")

@@ -304,9 +304,10 @@ class Cluster:
     def header(self, image):
         return "rbd_header." + self.info(image)["id"]
 
-    def id_of(self, image):
-        """The id by the image's name alone: an image whose making was cut off has no header yet."""
-        return self.rados("get", f"rbd_id.{image}", "-")[4:]
+    def has_header(self, image):
+        """Not while it is being made, or when that was cut off."""
+        return (f"rbd_id.{image}" in self.objects("rbd_id.") and
+                "rbd_header." + self.rados("get", f"rbd_id.{image}", "-")[4:] in self.objects("rbd_header."))
 
     def locks(self, header, namespace=None, pool=POOL):
         """Lock name -> list of its lockers (name, cookie, address) on an object."""
