@@ -7,6 +7,7 @@
 #include "volume/create.h"
 #include "volume/query.h"
 #include "volume/remove.h"
+#include "volume/resize.h"
 #include "volume/stale.h"
 #include "volume/unlock.h"
 
@@ -183,6 +184,28 @@ static int unlock(struct exchange *x, struct error *err)
     return 0;
 }
 
+/* A result of our own: its members are the answer's. */
+static int answer(struct exchange *x, int rc, json_t *result)
+{
+    if (rc < 0)
+        return rc;
+    json_object_update(x->out, result);
+    json_decref(result);
+    return 0;
+}
+
+static int resize(struct exchange *x, struct error *err)
+{
+    const char *name, *size;
+    json_t *result = NULL;
+    int rc = take_name(x, &name, err);
+    if (rc == 0)
+        rc = took(x, fields_text(x->in, "Size", &size, err));
+    if (rc == 0)
+        rc = resize_volume(x->volumes, name, size, budget(x, 1), &result, err);
+    return answer(x, rc, result);
+}
+
 static const struct route routes[] = {
     { "/Plugin.Activate", false, false, activate },
     { "/VolumeDriver.Create", true, false, create },
@@ -197,6 +220,7 @@ static const struct route routes[] = {
     { "/Rbdvol.Remove", true, false, remove_for_good },
     { "/Rbdvol.Release", true, false, release },
     { "/Rbdvol.Unlock", true, false, unlock },
+    { "/Rbdvol.Resize", true, false, resize },
 };
 
 const struct route *routes_find(const char *wanted)

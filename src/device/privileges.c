@@ -15,6 +15,7 @@ static const cap_value_t needed[] = {
     CAP_LINUX_IMMUTABLE, /* of the empty mountpoint */
     CAP_SETUID,          /* mkfs runs as nobody */
     CAP_SETGID,          CAP_SETPCAP, CAP_KILL, /* and is killed at its deadline */
+    CAP_SYS_RESOURCE,                           /* ext4 that grows while mounted */
     CAP_SYSLOG,                                 /* the kernel's words on a failed mount */
 };
 

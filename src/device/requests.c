@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "host/fs.h"
+#include "host/grow.h"
 #include "host/loop.h"
 #include "host/mount.h"
 #include "host/probe.h"
@@ -157,7 +158,8 @@ static int do_check(const struct job *j, struct error *err)
     /* What cannot be written cannot be mended; mounting tells whether its journal is clean. */
     if (rc < 0 || j->held->ro)
         return rc;
-    return fs_check(fs, j->held->node.path, j->deadline, err);
+    rc = fs_check(fs, j->held->node.path, j->deadline, err);
+    return rc < 0 ? rc : grow_unmounted(fs, j->held->node.path, j->deadline, err);
 }
 
 static int do_mount(const struct job *j, struct error *err)
@@ -177,23 +179,62 @@ static int do_fresh(const struct job *j, struct error *err)
     return mount_fresh(path, (uint32_t)uid, (uint32_t)gid, (uint32_t)mode, err);
 }
 
+static int take_node(const struct job *j, struct device_node *node, struct error *err)
+{
+    const char *path;
+    int major, minor;
+    TAKE(j, err, "{s:s, s:i, s:i}", "path", &path, "major", &major, "minor", &minor);
+    *node = (struct device_node){ .major = (unsigned)major, .minor = (unsigned)minor };
+    (void)snprintf(node->path, sizeof node->path, "%s", path);
+    return 0;
+}
+
+/* What the mapping shows: a file, behind a loop device, or the device itself. */
+static int grow_device(const char *path, const struct device_node *node, struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISBLK(st.st_mode))
+        return 0;
+    auto_close int fd = open_file(path, O_RDONLY, err);
+    return fd < 0 ? fd : loop_grow(fd, path, node, err);
+}
+
+static int do_grow(const struct job *j, struct error *err)
+{
+    const char *path, *fstype, *mountpoint;
+    const struct fs *fs;
+    struct device_node node;
+    bool grown;
+    TAKE(j, err, "{s:s, s:s, s:s}", "file", &path, "fstype", &fstype, "mountpoint", &mountpoint);
+    int rc = take_node(j, &node, err);
+    if (rc == 0)
+        rc = fs_named(fstype, &fs, err);
+    if (rc == 0)
+        rc = grow_device(path, &node, err);
+    if (rc == 0)
+        rc = grow_mounted(fs, &node, mountpoint, &grown, err);
+    if (rc == 0)
+        json_object_set_new(j->reply, "grown", json_boolean(grown));
+    return rc;
+}
+
 static int do_umount(const struct job *j, struct error *err)
 {
-    const char *path, *device;
-    int major, minor, lazily;
-    TAKE(j, err, "{s:s, s:s, s:i, s:i, s:b}", "mountpoint", &path, "path", &device, "major", &major, "minor",
-         &minor, "lazily", &lazily);
-    struct device_node node = { .major = (unsigned)major, .minor = (unsigned)minor };
-    (void)snprintf(node.path, sizeof node.path, "%s", device);
-    return mount_remove(path, &node, lazily, err);
+    const char *path;
+    int lazily;
+    struct device_node node;
+    TAKE(j, err, "{s:s, s:b}", "mountpoint", &path, "lazily", &lazily);
+    int rc = take_node(j, &node, err);
+    return rc < 0 ? rc : mount_remove(path, &node, lazily, err);
 }
 
 static const struct {
     const char *name;
     int (*run)(const struct job *j, struct error *err);
 } verbs[] = {
-    { "probe", do_probe }, { "format", do_format }, { "attach", do_attach }, { "find", do_find },
-    { "check", do_check }, { "mount", do_mount },   { "fresh", do_fresh },   { "umount", do_umount },
+    { "probe", do_probe }, { "format", do_format }, { "attach", do_attach },
+    { "find", do_find },   { "check", do_check },   { "mount", do_mount },
+    { "fresh", do_fresh }, { "umount", do_umount }, { "grow", do_grow },
 };
 
 int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err)

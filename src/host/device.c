@@ -205,6 +205,21 @@ int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_
                        what(text, "preparing the new volume at", mountpoint), deadline, NULL, err);
 }
 
+int device_grow(struct device *d, const char *file, const struct device_node *node, const char *fstype,
+                const char *mountpoint, moment deadline, bool *grown, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    json_auto_t *reply = NULL;
+    int rc = device_call(d,
+                         json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s}", "do", "grow", "file", file, "path",
+                                   node->path, "major", (int)node->major, "minor", (int)node->minor, "fstype",
+                                   fstype, "mountpoint", mountpoint),
+                         what(text, "growing", mountpoint), deadline, &reply, err);
+    if (rc == 0)
+        *grown = json_is_true(json_object_get(reply, "grown"));
+    return rc;
+}
+
 int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
                   moment deadline, struct error *err)
 {

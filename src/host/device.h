@@ -59,7 +59,8 @@ int device_find(struct device *d, const char *file, moment deadline, struct devi
                 struct error *err);
 
 /* Checks the attached device before mounting: e2fsck -p for ext4, nothing for xfs and btrfs (mounting replays
- * their logs). -EUCLEAN: errors are left; the message has fsck's words and the command to run by hand. */
+ * their logs). An ext4 that is smaller than the device is grown (host/grow.h). -EUCLEAN: errors are left; the
+ * message has fsck's words and the command to run by hand. */
 int device_check(struct device *d, const char *fstype, moment deadline, struct error *err);
 
 struct device_mount {
@@ -77,6 +78,12 @@ int device_mount(struct device *d, const struct device_mount *m, moment deadline
  * set uid, gid and mode, read them back. Idempotent. */
 int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mode,
                  moment deadline, struct error *err);
+
+/* Grows the mounted file system to the size of its device, and that, when it is a loop device on the file, to
+ * the file's. *grown: it was smaller. -EPERM: the kernel does not let this one grow while it is mounted; then
+ * device_check grows it before the next mount. */
+int device_grow(struct device *d, const char *file, const struct device_node *node, const char *fstype,
+                const char *mountpoint, moment deadline, bool *grown, struct error *err);
 
 /* Unmounts this device from the mountpoint. Not mounted there is success, whatever else is. -EBUSY: a process
  * of this mount namespace uses it; the caller asks procs_pinning() who. lazily: then it is detached, and goes

@@ -218,3 +218,19 @@ int loop_attach(int file, const char *name, uint32_t block_size, bool ro, struct
     *ret_fd = steal_fd(&fd);
     return 0;
 }
+
+int loop_grow(int file, const char *name, const struct device_node *node, struct error *err)
+{
+    struct stat st; /* asking for it is what makes the kernel learn the file's new size */
+    if (fstat(file, &st) < 0)
+        return error_set(err, errno == ENOENT ? -ENODEV : -errno, "cannot look at '%s': %s", name,
+                         error_text(errno));
+    auto_close int fd = open_node(node->path, O_RDONLY, err);
+    if (fd < 0)
+        return fd;
+    if (!loop_is_on(fd, &st))
+        return error_set(err, -ENODEV, "%s is not on '%s' any more", node->path, name);
+    return ioctl(fd, LOOP_SET_CAPACITY) < 0
+               ? error_set(err, -errno, "cannot grow %s: %s", node->path, error_text(errno))
+               : 0;
+}

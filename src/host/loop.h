@@ -19,5 +19,8 @@ int loop_attach(int file, const char *name, uint32_t block_size, bool ro, struct
  * which must be unique. 1 found, 0 none. */
 int loop_named(const char *file, struct device_node *ret);
 
+/* Gives the loop device the size that its file has by now. -ENODEV: it is not on this file. */
+int loop_grow(int file, const char *name, const struct device_node *node, struct error *err);
+
 /* Finds the loop device that is on the open file: 1 found (*ret_fd: open), 0 none. */
 int loop_find(int file, const char *name, struct device_node *ret, int *ret_fd, struct error *err);

@@ -362,6 +362,15 @@ static int fuse_health(struct mapping *m, struct mapping_health *ret, struct err
     return 0;
 }
 
+static int fuse_change(struct mapping *m, const struct image_change *change, moment deadline,
+                       struct error *err)
+{
+    json_t *request = json_pack("{s:s, s:i, s:I, s:s}", "do", "change", "what", (int)change->what, "size",
+                                (json_int_t)change->size, "snap", change->snap);
+    int rc = call(m, request, deadline, NULL, err);
+    return is_gone(rc) ? error_set(err, -EIO, "the mapper of '%s' has ended", m->name.image) : rc;
+}
+
 static const char *argument(char *const *argv, const char *name)
 {
     size_t len = strlen(name);
@@ -516,5 +525,6 @@ const struct mapper mapper_fuse = {
     .unmap = fuse_unmap,
     .alive = fuse_alive,
     .health = fuse_health,
+    .change = fuse_change,
     .find = fuse_find,
 };

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/identity.h"
+#include "base/imagechange.h"
 #include "base/imagename.h"
 #include "host/device.h"
 
@@ -109,6 +110,10 @@ struct mapper {
     bool (*alive)(const struct mapper_host *host, const char *id);
 
     int (*health)(struct mapping *m, struct mapping_health *ret, struct error *err);
+
+    /* Lets the mapping client, which has the lock, change the image while it is in use. -ETIMEDOUT: it may
+     * still be at it; others as in base/imagechange.h. NULL: this mapper's client cannot. */
+    int (*change)(struct mapping *m, const struct image_change *change, moment deadline, struct error *err);
 
     /* Calls found() for each mapping of this instance that is alive (connected again; found() may keep *m by
      * copying it, and then owns m->control; otherwise it returns false and the connection is closed), and

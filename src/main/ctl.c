@@ -11,60 +11,14 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "main/client.h"
+#include "main/ctl-image.h"
 #include "main/help.h"
 #include "main/show.h"
 
-#define EXIT_FAILED 1
-#define EXIT_USAGE  2
-
-struct call {
-    const char *command;
-    char socket[200];
-    const char *name; /* of the volume, for commands that take one */
-    const char *id;   /* of a holder, for release */
-    json_t *opts;     /* of create */
-    bool json, forever, force, go;
-};
-
-static int fail(const struct call *c, const struct error *err)
-{
-    (void)fprintf(stderr, "rbdvol %s: %s\n", c->command, err->msg);
-    return EXIT_FAILED;
-}
-
-/* Asks the daemon; 0 or the exit status of a failure that has been told. */
-static int ask(const struct call *c, const char *path, json_t **ret)
-{
-    struct error err;
-    json_auto_t *request = json_object();
-    if (c->name && json_object_set_new(request, "Name", json_string(c->name)) < 0) {
-        (void)fprintf(stderr, "rbdvol %s: the name is not UTF-8\n", c->command);
-        return EXIT_FAILED;
-    }
-    if (c->opts)
-        (void)json_object_set(request, "Opts", c->opts);
-    if (c->forever)
-        (void)json_object_set_new(request, "Delete", json_true());
-    if (c->force)
-        (void)json_object_set_new(request, "Force", json_true());
-    if (c->go)
-        (void)json_object_set_new(request, "Go", json_true());
-    if (c->id) /* "-" is the caller without an ID */
-        (void)json_object_set_new(request, "ID", json_string(strcmp(c->id, "-") == 0 ? "" : c->id));
-    return client_call(c->socket, path, request, ret, &err) < 0 ? fail(c, &err) : 0;
-}
-
-static void print_json(const json_t *value)
-{
-    (void)json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
-    (void)fputc('\n', stdout);
-}
-
-static int ctl_ls(const struct call *c)
+static int ctl_ls(struct call *c)
 {
     json_auto_t *answer = NULL;
-    int rc = ask(c, "/VolumeDriver.List", &answer);
+    int rc = call_ask(c, "/VolumeDriver.List", &answer);
     if (rc)
         return rc;
     const json_t *volumes = json_object_get(answer, "Volumes");
@@ -72,16 +26,16 @@ static int ctl_ls(const struct call *c)
     if (!json_is_array(volumes))
         volumes = none;
     if (c->json)
-        print_json(volumes);
+        call_print_json(volumes);
     else
         show_list(volumes);
     return 0;
 }
 
-static int ctl_show(const struct call *c)
+static int ctl_show(struct call *c)
 {
     json_auto_t *answer = NULL;
-    int rc = ask(c, "/VolumeDriver.Get", &answer);
+    int rc = call_ask(c, "/VolumeDriver.Get", &answer);
     if (rc)
         return rc;
     const json_t *volume = json_object_get(answer, "Volume");
@@ -90,51 +44,38 @@ static int ctl_show(const struct call *c)
         return EXIT_FAILED;
     }
     if (c->json)
-        print_json(volume);
+        call_print_json(volume);
     else
         show_volume(volume);
     return 0;
 }
 
-static int ctl_create(const struct call *c)
+static int ctl_create(struct call *c)
 {
     json_auto_t *answer = NULL;
-    int rc = ask(c, "/VolumeDriver.Create", &answer);
+    int rc = call_ask(c, "/VolumeDriver.Create", &answer);
     if (rc == 0)
         (void)printf("%s\n", c->name);
     return rc;
 }
 
-/* On a terminal, what nothing can undo asks for the name. */
-static bool confirmed(const char *name, const char *what)
-{
-    char line[512];
-    if (!isatty(STDIN_FILENO))
-        return true;
-    (void)fprintf(stderr, "This %s. Type the volume's name, '%s', to go on: ", what, name);
-    if (!fgets(line, sizeof line, stdin))
-        return false;
-    line[strcspn(line, "\n")] = '\0';
-    return strcmp(line, name) == 0;
-}
-
-static int ctl_rm(const struct call *c)
+static int ctl_rm(struct call *c)
 {
     json_auto_t *answer = NULL;
-    if (c->forever && !confirmed(c->name, "deletes the volume and all its data for good")) {
+    if (c->forever && !call_confirmed(c->name, "deletes the volume and all its data for good")) {
         (void)fprintf(stderr, "rbdvol rm: that is not the volume's name; nothing was deleted\n");
         return EXIT_FAILED;
     }
-    int rc = ask(c, c->forever ? "/Rbdvol.Remove" : "/VolumeDriver.Remove", &answer);
+    int rc = call_ask(c, c->forever ? "/Rbdvol.Remove" : "/VolumeDriver.Remove", &answer);
     if (rc == 0)
         (void)printf("%s\n", c->name);
     return rc;
 }
 
-static int ctl_path(const struct call *c)
+static int ctl_path(struct call *c)
 {
     json_auto_t *answer = NULL;
-    int rc = ask(c, "/VolumeDriver.Path", &answer);
+    int rc = call_ask(c, "/VolumeDriver.Path", &answer);
     if (rc)
         return rc;
     const char *path = json_string_value(json_object_get(answer, "Mountpoint"));
@@ -143,34 +84,34 @@ static int ctl_path(const struct call *c)
         return EXIT_FAILED;
     }
     if (c->json)
-        print_json(json_object_get(answer, "Mountpoint"));
+        call_print_json(json_object_get(answer, "Mountpoint"));
     else
         (void)printf("%s\n", path);
     return 0;
 }
 
-static int ctl_status(const struct call *c)
+static int ctl_status(struct call *c)
 {
     json_auto_t *answer = NULL;
-    int rc = ask(c, "/Rbdvol.Status", &answer);
+    int rc = call_ask(c, "/Rbdvol.Status", &answer);
     if (rc)
         return rc;
     if (c->json)
-        print_json(answer);
+        call_print_json(answer);
     else
         show_status(answer);
     return 0;
 }
 
-static int ctl_release(const struct call *c)
+static int ctl_release(struct call *c)
 {
     json_auto_t *answer = NULL;
-    int rc = ask(c, "/Rbdvol.Release", &answer);
+    int rc = call_ask(c, "/Rbdvol.Release", &answer);
     if (rc)
         return rc;
     size_t left = json_array_size(json_object_get(answer, "Holders"));
     if (c->json)
-        print_json(answer);
+        call_print_json(answer);
     else
         (void)printf("%lld dropped, %zu left%s\n",
                      (long long)json_integer_value(json_object_get(answer, "Dropped")), left,
@@ -191,26 +132,26 @@ static const char *unlock_effect(const char *state)
     return "fences the owner's client for 30 days and takes its lock away";
 }
 
-static int ctl_unlock(const struct call *c)
+static int ctl_unlock(struct call *c)
 {
     json_auto_t *found = NULL, *done = NULL;
     struct call go = *c;
-    int rc = ask(c, "/Rbdvol.Unlock", &found); /* only looks */
+    int rc = call_ask(c, "/Rbdvol.Unlock", &found); /* only looks */
     if (rc)
         return rc;
     const char *state = json_string_value(json_object_get(found, "State"));
     bool free = state && strcmp(state, "free") == 0;
     if (!c->json)
         show_lock(found);
-    if (!free && !confirmed(c->name, unlock_effect(state ? state : ""))) {
+    if (!free && !call_confirmed(c->name, unlock_effect(state ? state : ""))) {
         (void)fprintf(stderr, "rbdvol unlock: that is not the volume's name; nothing was done\n");
         return EXIT_FAILED;
     }
     go.go = true;
-    if (!free && (rc = ask(&go, "/Rbdvol.Unlock", &done)) != 0)
+    if (!free && (rc = call_ask(&go, "/Rbdvol.Unlock", &done)) != 0)
         return rc;
     if (c->json)
-        print_json(free ? found : done);
+        call_print_json(free ? found : done);
     else if (!free)
         (void)puts("unlocked");
     return 0;
@@ -218,8 +159,8 @@ static int ctl_unlock(const struct call *c)
 
 static const struct command_row {
     const char *name;
-    int (*run)(const struct call *c);
-    bool named, opts, json, deletes, releases, forces; /* what it takes */
+    int (*run)(struct call *c);
+    bool named, opts, json, deletes, releases, forces, words; /* what it takes */
 } commands[] = {
     { "ls", ctl_ls, .json = true },
     { "show", ctl_show, .named = true, .json = true },
@@ -229,37 +170,31 @@ static const struct command_row {
     { "status", ctl_status, .json = true },
     { "release", ctl_release, .named = true, .json = true, .releases = true, .forces = true },
     { "unlock", ctl_unlock, .named = true, .json = true, .forces = true },
+    { "resize", ctl_resize, .words = true, .json = true },
 };
-
-static int usage(const char *command, const char *what, const char *which)
-{
-    (void)fprintf(stderr, "rbdvol %s: %s%s%s%s; 'rbdvol help %s' tells more\n", command, what,
-                  which ? " '" : "", which ? which : "", which ? "'" : "", command);
-    return EXIT_USAGE;
-}
 
 static int add_opt(struct call *c, const char *text)
 {
     const char *equals = strchr(text, '=');
     auto_free char *key = equals ? strndup(text, (size_t)(equals - text)) : NULL;
     if (!key || !*key)
-        return usage(c->command, "options are written -o KEY=VALUE, not", text);
+        return call_usage(c->command, "options are written -o KEY=VALUE, not", text);
     if (!c->opts)
         c->opts = json_object();
     if (json_object_get(c->opts, key))
-        return usage(c->command, "this option is given twice:", key);
+        return call_usage(c->command, "this option is given twice:", key);
     if (json_object_set_new(c->opts, key, json_string(equals + 1)) < 0)
-        return usage(c->command, "not UTF-8:", text);
+        return call_usage(c->command, "not UTF-8:", text);
     return 0;
 }
 
 static int set_socket(struct call *c, const char *name, const char *path)
 {
     if (name && !text_is_name(name))
-        return usage(c->command, "not the name of an instance:", name);
+        return call_usage(c->command, "not the name of an instance:", name);
     int n = path ? snprintf(c->socket, sizeof c->socket, "%s", path)
                  : snprintf(c->socket, sizeof c->socket, "/run/docker/plugins/%s.sock", name ? name : "rbd");
-    return n < (int)sizeof c->socket ? 0 : usage(c->command, "the path of the socket is too long", NULL);
+    return n < (int)sizeof c->socket ? 0 : call_usage(c->command, "the path of the socket is too long", NULL);
 }
 
 enum { OPT_SOCKET = 256, OPT_NAME, OPT_JSON, OPT_DELETE, OPT_FORCE };
@@ -288,22 +223,27 @@ static int parse(struct call *c, const struct command_row *row, int argc, char *
         else if (flag == OPT_FORCE && row->forces)
             c->force = true;
         else if (flag == ':')
-            return usage(c->command, "this needs a value:", argv[optind - 1]);
+            return call_usage(c->command, "this needs a value:", argv[optind - 1]);
         else if (flag != 'o' || !row->opts)
-            return usage(c->command, "there is no option", argv[optind - 1]);
+            return call_usage(c->command, "there is no option", argv[optind - 1]);
         else if ((rc = add_opt(c, optarg)) != 0)
             return rc;
     }
+    if (row->words) {
+        c->words = argv + optind;
+        c->nwords = argc - optind;
+        optind = argc;
+    }
     if (row->named && optind == argc)
-        return usage(c->command, "it needs the name of a volume", NULL);
+        return call_usage(c->command, "it needs the name of a volume", NULL);
     if (row->named)
         c->name = argv[optind++];
     if (row->releases && optind < argc)
         c->id = argv[optind++];
     if (c->force && row->releases && !c->id)
-        return usage(c->command, "--force needs the ID of the holder", NULL);
+        return call_usage(c->command, "--force needs the ID of the holder", NULL);
     if (optind < argc)
-        return usage(c->command, "one argument too many:", argv[optind]);
+        return call_usage(c->command, "one argument too many:", argv[optind]);
     return set_socket(c, name, socket);
 }
 
@@ -322,6 +262,7 @@ int ctl_main(int argc, char **argv)
         if (rc == 0)
             rc = commands[i].run(&c);
         json_decref(c.opts);
+        json_decref(c.more);
         if (rc == 0 && (fflush(stdout) != 0 || ferror(stdout))) {
             (void)fprintf(stderr, "rbdvol %s: cannot write the output: %s\n", command, error_text(errno));
             rc = EXIT_FAILED;

@@ -53,13 +53,18 @@ static const struct {
       "with 1\n"
       "when something would fail.",
       "rbdvol doctor" },
+    { "resize", "rbdvol resize NAME SIZE [--json]",
+      "Makes a volume larger: its image, and, while it is mounted on this host, its file system at once;\n"
+      "otherwise that grows at the next mount. A volume that is mounted elsewhere is resized there. It\n"
+      "cannot be made smaller.",
+      "rbdvol resize db-data 100G" },
     { "version", "rbdvol version", "Prints the version.", "rbdvol version" },
     { "help", "rbdvol help [COMMAND]", "Explains a command.", "rbdvol help serve" },
 };
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { "resize", "snap", "clone", "trim", "trash", NULL };
+static const char *const later[] = { "snap", "clone", "trim", "trash", NULL };
 
 bool help_is_later(const char *command)
 {

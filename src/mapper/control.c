@@ -122,14 +122,37 @@ static json_t *wait_over(struct control *c, const struct control_peer *p, const 
         if (!atomic_load(&c->finished))
             return NULL;
         return c->outcome.code ? channel_refusal(&c->outcome) : json_pack("{s:b}", "ok", 1);
+    case WAIT_CHANGED:
+        return change_running(&c->change) ? NULL : change_answer(&c->change);
     case WAIT_NONE:
         break;
     }
     return NULL;
 }
 
+/* One at a time, and not the next before the last one's answer. */
+static bool do_change(struct control *c, struct control_peer *p, const json_t *msg)
+{
+    struct state_view v;
+    struct error err;
+    state_view(c->state, &v);
+    bool taken = change_running(&c->change);
+    for (unsigned i = 0; i < c->npeers; i++)
+        taken |= c->peers[i].wait == WAIT_CHANGED;
+    if (v.phase != STATE_READY || v.ending || c->opts->ro)
+        return peer_send(c, p, refusal(-EROFS, "the image cannot be changed through this mapping"));
+    if (taken)
+        return peer_send(c, p, refusal(-EBUSY, "another change of the image is still going on"));
+    if (change_start(&c->change, c->image, c->state->wake, msg, &err) < 0)
+        return peer_send(c, p, channel_refusal(&err));
+    p->wait = WAIT_CHANGED;
+    return true;
+}
+
 static bool do_stop(struct control *c, struct control_peer *p)
 {
+    if (change_running(&c->change))
+        return peer_send(c, p, refusal(-EBUSY, "the image is still being changed"));
     int rc = end(c);
     if (rc == 0 || rc == -EALREADY) {
         p->wait = WAIT_STOPPED;
@@ -156,6 +179,8 @@ static bool request(struct control *c, struct control_peer *p, const json_t *msg
         p->deadline = clock_in_ms(ms < 0 ? 0 : ms > WAIT_MAX_MS ? WAIT_MAX_MS : ms);
     } else if (strcmp(what, "stop") == 0) {
         return do_stop(c, p);
+    } else if (strcmp(what, "change") == 0) {
+        return do_change(c, p, msg);
     } else if (strcmp(what, "abandon") == 0) {
         (void)peer_send(c, p, json_pack("{s:b}", "ok", 1));
         _exit(EXIT_NOT_RELEASED);
@@ -219,7 +244,7 @@ static moment own_end(struct control *c)
 {
     struct state_view v;
     state_view(c->state, &v);
-    if (c->npeers > 0 || v.opens > 0 || v.phase == STATE_STARTING || v.ending) {
+    if (c->npeers > 0 || v.opens > 0 || v.phase == STATE_STARTING || v.ending || change_running(&c->change)) {
         c->idle_since = 0;
         return 0;
     }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "mapper/change.h"
 #include "mapper/heartbeat.h"
 #include "mapper/image.h"
 #include "mapper/state.h"
@@ -14,7 +15,7 @@
 #define CONTROL_PEERS_MAX 32
 
 /* What a connection waits for. */
-enum control_wait { WAIT_NONE, WAIT_READY, WAIT_CLOSED, WAIT_STOPPED };
+enum control_wait { WAIT_NONE, WAIT_READY, WAIT_CLOSED, WAIT_STOPPED, WAIT_CHANGED };
 
 struct control_peer {
     int fd;
@@ -31,6 +32,7 @@ struct control {
     struct image *image;
     struct state *state;
     struct heartbeat *heartbeat;
+    struct change change; /* the one that is made, or was made last */
 
     /* The control thread's own. */
     struct control_peer peers[CONTROL_PEERS_MAX];

@@ -27,15 +27,32 @@ static int bad(struct error *err, const char *option, const char *value, const c
     return error_set(err, -EINVAL, "option %s: '%.80s' %s", option, value, rule);
 }
 
+int createopts_size(const struct settings *settings, const char *value, uint64_t *ret, struct error *err)
+{
+    uint64_t unit = settings->size_unit, n;
+    if (text_parse_size(value, unit ? unit : MIB, &n) < 0)
+        return error_set(err, -EINVAL,
+                         "'%.80s' is not a size: write a whole number with K, M, G or T, such as 20G", value);
+    if (!unit && value[strspn(value, "0123456789")] == '\0' && n < BARE_SIZE_MIN * MIB)
+        return error_set(err, -EINVAL, "a bare '%s' could mean MiB or GiB: write %sM or %sG", value, value,
+                         value);
+    *ret = n;
+    return 0;
+}
+
+int createopts_check_max(const struct settings *settings, uint64_t size, struct error *err)
+{
+    char asked[32], max[32];
+    return settings->max_size && size > settings->max_size
+               ? error_set(err, -EINVAL, "%s is more than max-size %s of this host", text_size(size, asked),
+                           text_size(settings->max_size, max))
+               : 0;
+}
+
 static int parse_size(struct parse *p, const char *value, struct error *err)
 {
-    uint64_t unit = p->settings->size_unit, n;
-    if (text_parse_size(value, unit ? unit : MIB, &n) < 0)
-        return bad(err, "size", value, "is not a size: write a whole number with K, M, G or T, such as 20G");
-    if (!unit && value[strspn(value, "0123456789")] == '\0' && n < BARE_SIZE_MIN * MIB)
-        return error_set(err, -EINVAL, "option size: a bare '%s' could mean MiB or GiB: write %sM or %sG",
-                         value, value, value);
-    p->to->layout.size = n;
+    if (createopts_size(p->settings, value, &p->to->layout.size, err) < 0)
+        return error_prefix(err, "option size");
     p->to->given |= GIVEN_SIZE;
     return 0;
 }
@@ -259,11 +276,8 @@ static int check_size_in_name(struct createopts *o, struct error *err)
 int createopts_check_new(const struct settings *settings, struct createopts *o, struct error *err)
 {
     const struct fs *fs = fs_find(o->spec.fstype);
-    if (settings->max_size && o->layout.size > settings->max_size) {
-        char asked[32], max[32];
-        return error_set(err, -EINVAL, "size: %s is more than max-size %s of this host",
-                         text_size(o->layout.size, asked), text_size(settings->max_size, max));
-    }
+    if (createopts_check_max(settings, o->layout.size, err) < 0)
+        return error_prefix(err, "size");
     int rc = fs_check_mkfs_options(fs, o->spec.mkfs_options, err);
     if (rc < 0 && !(o->given & GIVEN_MKFS)) { /* the host's are for the host's own file system */
         o->spec.mkfs_options[0] = '\0';

@@ -48,3 +48,9 @@ int createopts_check_new(const struct settings *settings, struct createopts *o, 
  * the contradiction and the way out. */
 int createopts_match(const struct createopts *asked, const struct image_header *image, const char *data_pool,
                      const struct spec *spec, struct error *err);
+
+/* A size as people write it, in bytes. -EINVAL: it is none, or a bare number that was surely meant in GiB. */
+int createopts_size(const struct settings *settings, const char *value, uint64_t *ret, struct error *err);
+
+/* -EINVAL: more than the host's max-size. */
+int createopts_check_max(const struct settings *settings, uint64_t size, struct error *err);

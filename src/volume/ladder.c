@@ -17,6 +17,7 @@
 #include "volume/content.h"
 #include "volume/lookup.h"
 #include "volume/mapping.h"
+#include "volume/resize.h"
 #include "volume/statefile.h"
 
 #define MAP_MS    25000 /* within the 30 s that rbdvol.ctl lasts */
@@ -159,6 +160,8 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
         rc = freshen(e, v, mountpoint, err);
     if (rc == -EEXIST) /* somebody else's mount was there before us, and stays */
         return rc;
+    if (rc == 0)
+        resize_at_mount(v, v->device, mountpoint);
     if (rc < 0) {
         struct error also;
         if (device_umount(v->device, mountpoint, &v->node, false, clock_in_ms(ATTACH_MS), &also) < 0)

@@ -195,6 +195,29 @@ int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_
     return 0;
 }
 
+int device_grow(struct device *d, const char *file, const struct device_node *node, const char *fstype,
+                const char *mountpoint, moment deadline, bool *grown, struct error *err)
+{
+    unsigned minor;
+    (void)d;
+    (void)node;
+    (void)deadline;
+    int rc = fake_call("grow", fstype, err);
+    if (rc < 0)
+        return rc;
+    if (!fake_mounted(mountpoint))
+        return error_set(err, -ENODEV, "%s is not mounted", mountpoint);
+    fake_lock();
+    struct fake_image *image = fake_mapping_image(file, &minor);
+    *grown = image && image->snug;
+    if (image)
+        image->snug = false;
+    fake_unlock();
+    if (*grown)
+        fake_changed("grow %s", fstype);
+    return 0;
+}
+
 int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
                   moment deadline, struct error *err)
 {

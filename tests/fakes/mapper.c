@@ -215,6 +215,19 @@ static int health(struct mapping *m, struct mapping_health *ret, struct error *e
     return rc;
 }
 
+static int change(struct mapping *m, const struct image_change *c, moment deadline, struct error *err)
+{
+    (void)deadline;
+    int rc = fake_call("change", m->name.image, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    const struct entry *e = entry_of(m);
+    rc = e ? fake_image_change(e->image, c, err) : error_set(err, -EIO, "the mapper has ended");
+    fake_unlock();
+    return rc < 0 ? rc : fake_call_end("change", m->name.image, err);
+}
+
 static int find_all(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m),
                     void *arg, struct error *err)
 {
@@ -249,6 +262,7 @@ const struct mapper mapper_fuse = {
     .unmap = unmap,
     .alive = mapper_alive,
     .health = health,
+    .change = change,
     .find = find_all,
 };
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/imagechange.h"
 #include "ceph/imagelock.h"
 #include "host/device.h"
 #include "host/mapper.h"
@@ -46,8 +47,10 @@ struct fake_image {
     bool deaf; /* its owner watches, and answers no ping */
     bool slow; /* the cluster answers no ping in time */
     bool snapshots;
-    uint64_t written;            /* bytes */
-    struct device_probe content; /* what libblkid would find */
+    char snaps[4][SNAP_NAME_MAX + 1]; /* their names; "": none */
+    bool snug;                        /* its file system is as large as it was, whatever the image is */
+    uint64_t written;                 /* bytes */
+    struct device_probe content;      /* what libblkid would find */
 };
 
 /* An empty world: pool "rbd" without a namespace, the cluster is up, a mapper can be used. Frees what was
@@ -125,6 +128,8 @@ struct fake_pool *fake_pool_of(const struct place *p);
 /* With the lock held: by id; NULL: there is none. */
 struct fake_image *fake_image_by_id(const struct place *p, const char *id);
 struct fake_image *fake_image_any_pool(const struct image_name *name);
+/* With the lock held. */
+int fake_image_change(struct fake_image *image, const struct image_change *change, struct error *err);
 /* With the lock held: the image behind a mapping's file; NULL: none. minor: its loop device's. */
 struct fake_image *fake_mapping_image(const char *file, unsigned *minor);
 /* With the lock held. */

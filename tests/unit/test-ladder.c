@@ -127,9 +127,10 @@ static void expect_undone(const char *trace, const char *failed)
 
 static void a_climb_that_fails_anywhere_undoes_all_it_did(void **state)
 {
+    static const char fresh[] = "{\"version\":1,\"fstype\":\"ext4\",\"fresh\":true}";
     struct fixture *f = *state;
     unsigned n;
-    fake_image_set(&fake_volume_add(NULL, "db")->spec, "{\"version\":1,\"fstype\":\"ext4\",\"fresh\":true}");
+    fake_image_set(&fake_volume_add(NULL, "db")->spec, fresh);
     (void)snprintf(fake_image_find("rbd", "db")->content.type, 32, "ext4");
     for (n = 1; n < STEPS; n++) {
         struct error err = { 0 };
@@ -139,6 +140,12 @@ static void a_climb_that_fails_anywhere_undoes_all_it_did(void **state)
         fixture_settle(f);
         if (!fake_nth_failed())
             break;
+        if (strncmp(fake_failed_call(), "grow", 4) == 0) { /* which is no reason not to use it */
+            assert_int_equal(rc, 0);
+            assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+            fake_image_set(&fake_image_find("rbd", "db")->spec, fresh);
+            continue;
+        }
         if (rc != -EIO || !strstr(err.msg, "rbd/db"))
             fail_msg("failure at %s: %d %s", fake_failed_call(), rc, err.msg);
         auto_free char *trace = fake_trace();

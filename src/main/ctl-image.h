@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+/* The commands on a volume's image as a whole. Each returns the exit status. */
+#pragma once
+
+#include "main/call.h"
+
+int ctl_resize(struct call *c);
