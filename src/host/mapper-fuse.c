@@ -27,12 +27,14 @@
 #include "host/mapper.h"
 #include "host/mountinfo.h"
 #include "host/procs.h"
+#include "host/scope.h"
 
 #define PROGRAM          "rbdvol-mapper"
 #define ARGV0            "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
 #define FSTYPE           "fuse.rbdvol"
 #define HELLO_MS         2000 /* a mapper answers at once, whatever the cluster does */
 #define KILL_MS          2000
+#define SCOPE_MS         2000 /* PID 1 answers in one or two */
 #define RETRY_NS         2000000L
 #define PEER_VERSION_MAX 1
 
@@ -103,6 +105,21 @@ static int spawn(const struct mapper_host *host, const struct mapping *m, const 
         argv[n++] = "--ro";
     argv[n] = NULL;
     return command_spawn(program, argv, fds, 2, ret, err);
+}
+
+/* While the mapper connects to the cluster: it costs no time. */
+static void give_scope(const struct mapper_host *host, const struct mapper_image *image,
+                       const struct mapping *m, pid_t pid, moment deadline)
+{
+    char name[128], description[IMAGE_NAME_MAX + 64], full[IMAGE_NAME_MAX + 1];
+    struct error err;
+    moment soon = clock_in_ms(SCOPE_MS);
+    (void)snprintf(name, sizeof name, "rbdvol-%s-%s", host->instance, m->id);
+    (void)snprintf(description, sizeof description, "rbdvol: mapper of %s (%s)",
+                   image_name_full(&m->name, full), host->instance);
+    const struct scope scope = { name, description, image->mountpoint };
+    if (scope_move(&scope, pid, soon < deadline ? soon : deadline, &err) < 0)
+        log_notice("mapper image=%s pid=%d stays in this service's cgroup: %s", full, (int)pid, err.msg);
 }
 
 /* The socket's path, from the file's: both are the id in one directory. */
@@ -208,8 +225,8 @@ static int wait_ready(struct mapping *m, int64_t ms_given, moment deadline, stru
     return 0;
 }
 
-static int map_in(const struct mapper_host *host, struct mapping *m, pid_t *pid, bool *mounted,
-                  moment deadline, struct error *err)
+static int map_in(const struct mapper_host *host, const struct mapper_image *image, struct mapping *m,
+                  pid_t *pid, bool *mounted, moment deadline, struct error *err)
 {
     char sock[PATH_MAX];
     int64_t ms_given = clock_left_ms(deadline);
@@ -228,6 +245,7 @@ static int map_in(const struct mapper_host *host, struct mapping *m, pid_t *pid,
     /* The helper's copies must be the last ones: when it ends, the file and the socket are to die with it. */
     (void)close(steal_fd(&fuse));
     (void)close(steal_fd(&listening));
+    give_scope(host, image, m, *pid, deadline);
     return wait_ready(m, ms_given, deadline, err);
 }
 
@@ -242,7 +260,7 @@ static int fuse_map(const struct mapper_host *host, const struct mapper_image *i
     int rc = path_of(m.file, sizeof m.file, host->run_dir, m.id, ".img", err);
     if (rc < 0)
         return rc;
-    rc = map_in(host, &m, &pid, &mounted, deadline, err);
+    rc = map_in(host, image, &m, &pid, &mounted, deadline, err);
     if (rc < 0) {
         map_undo(&m, pid, mounted);
         return rc;

@@ -44,6 +44,8 @@ struct mapper_image {
     const char *id;
     uint64_t features; /* bits of RBD_FEATURE_* */
     bool ro;
+    const char *mountpoint; /* where it is going to be mounted: at shutdown the mapping outlives that; NULL:
+                               not known */
     const struct mapper_cluster *cluster; /* NULL, where the mapper does not need it */
 };
 

@@ -21,6 +21,7 @@
 #include "main/directories.h"
 #include "main/listen.h"
 #include "main/privileges.h"
+#include "main/watchdog.h"
 #include "volume/volumes.h"
 
 #define TICK_MS     1000
@@ -115,18 +116,19 @@ static int start(struct server *server, struct error *err)
     return rc < 0 ? rc : start_metrics(server, err);
 }
 
-/* Until a signal to stop: tells systemd what `systemctl status` shows, and that this thread still turns. */
+/* Until a signal to stop: tells systemd what `systemctl status` shows, and that requests are answered. */
 static int run(struct server *server)
 {
     char told[256] = "", now[256];
-    uint64_t watchdog_us = 0;
+    struct watchdog watchdog;
     int64_t tick = TICK_MS;
     sigset_t waited;
     sigemptyset(&waited);
     sigaddset(&waited, SIGTERM);
     sigaddset(&waited, SIGINT);
-    if (sd_watchdog_enabled(0, &watchdog_us) > 0 && (int64_t)watchdog_us / 2000 < tick)
-        tick = (int64_t)watchdog_us / 2000;
+    watchdog_init(&watchdog, server->plugin_fd);
+    if (watchdog.interval_ms && watchdog.interval_ms / 4 < tick)
+        tick = watchdog.interval_ms / 4;
     (void)sd_notify(0, "READY=1");
     for (;;) {
         volumes_summary(server->volumes, now, sizeof now);
@@ -134,8 +136,7 @@ static int run(struct server *server)
             (void)sd_notifyf(0, "STATUS=%s", now);
             memcpy(told, now, sizeof told);
         }
-        if (watchdog_us)
-            (void)sd_notify(0, "WATCHDOG=1");
+        (void)watchdog_tick(&watchdog);
         struct timespec t = { .tv_sec = tick / 1000, .tv_nsec = tick % 1000 * 1000000 };
         int sig = sigtimedwait(&waited, NULL, &t);
         if (sig > 0)

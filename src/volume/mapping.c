@@ -17,7 +17,11 @@ int mapping_choose(const struct volumes *e, const struct volume *v, const struct
 int mapping_make(struct volumes *e, const struct volume *v, const struct place *p,
                  const struct mapper *mapper, moment deadline, struct mapping *ret, struct error *err)
 {
-    struct mapper_image image = { .name = &v->name, .id = v->image_id, .features = v->facts.features };
+    char mountpoint[PATH_MAX];
+    struct mapper_image image = { .name = &v->name,
+                                  .id = v->image_id,
+                                  .features = v->facts.features,
+                                  .mountpoint = engine_mountpoint(e, &v->name, mountpoint) };
     if (!mapper->needs_cluster)
         return mapper->map(&e->mapper_host, &image, deadline, ret, err);
     auto_monmap struct monmap mons = { 0 };
