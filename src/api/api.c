@@ -123,25 +123,34 @@ static void run_route(struct volumes *volumes, const struct api_request *req, co
 static void metrics(struct volumes *volumes, struct api_reply *ret)
 {
     struct cluster_status s;
-    size_t n, mounted = 0;
+    size_t n, mounted = 0, lost = 0, stuck = 0;
     char *body = NULL;
     cluster_status(volumes->cluster, &s);
     struct volume **all = registry_all(&volumes->registry, &n);
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&all[i]->lock);
-        mounted += all[i]->rung == RUNG_MOUNTED;
+        mounted += all[i]->rung == RUNG_MOUNTED && !all[i]->lost;
+        lost += all[i]->lost && all[i]->holders.n > 0;
+        stuck += all[i]->stuck_since != 0;
         pthread_mutex_unlock(&all[i]->lock);
         registry_release(&volumes->registry, all[i]);
     }
     free(all);
-    if (asprintf(&body,
-                 "# HELP rbdvol_cluster_up Whether the cluster answered the last probe.\n"
-                 "# TYPE rbdvol_cluster_up gauge\n"
-                 "rbdvol_cluster_up %d\n"
-                 "# HELP rbdvol_volumes_mounted Volumes mounted on this host.\n"
-                 "# TYPE rbdvol_volumes_mounted gauge\n"
-                 "rbdvol_volumes_mounted %zu\n",
-                 s.state == CLUSTER_UP, mounted) < 0)
+    if (asprintf(
+            &body,
+            "# HELP rbdvol_cluster_up Whether the cluster answered the last probe.\n"
+            "# TYPE rbdvol_cluster_up gauge\n"
+            "rbdvol_cluster_up %d\n"
+            "# HELP rbdvol_volumes_mounted Volumes mounted on this host.\n"
+            "# TYPE rbdvol_volumes_mounted gauge\n"
+            "rbdvol_volumes_mounted %zu\n"
+            "# HELP rbdvol_volumes_lost Volumes held on this host whose mapping was fenced or has ended.\n"
+            "# TYPE rbdvol_volumes_lost gauge\n"
+            "rbdvol_volumes_lost %zu\n"
+            "# HELP rbdvol_volumes_stuck Volumes none of whose I/O was answered for longer than io-stuck.\n"
+            "# TYPE rbdvol_volumes_stuck gauge\n"
+            "rbdvol_volumes_stuck %zu\n",
+            s.state == CLUSTER_UP, mounted, lost, stuck) < 0)
         abort();
     reply_text(ret, 200, METRICS_TYPE, body);
 }

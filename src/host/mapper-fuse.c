@@ -354,11 +354,28 @@ static int fuse_unmap(const struct mapper_host *host, struct mapping *m, moment 
     return rc;
 }
 
-static int fuse_health(struct mapping *m, struct mapping_health *ret, struct error *err)
+/* 0, or -EPROTO. */
+static int health_from(const json_t *hello, struct mapping_health *ret)
 {
     const char *state, *why;
     int opens, unclean, inflight;
     json_int_t stalled;
+    /* jansson's unpack only reads, but has no const */
+    if (json_unpack((json_t *)(uintptr_t)hello, "{s:s, s:i, s:b, s:i, s:I, s:s}", "state", &state, "opens",
+                    &opens, "unclean", &unclean, "inflight", &inflight, "stalled_ms", &stalled, "why",
+                    &why) < 0)
+        return -EPROTO;
+    *ret = (struct mapping_health){ .state = strcmp(state, "ready") == 0 ? MAPPING_READY : MAPPING_LOST,
+                                    .opens = (unsigned)opens,
+                                    .unclean = unclean,
+                                    .inflight = (unsigned)inflight,
+                                    .stalled_ms = stalled };
+    (void)snprintf(ret->why, sizeof ret->why, "%s", why);
+    return 0;
+}
+
+static int fuse_health(struct mapping *m, struct mapping_health *ret, struct error *err)
+{
     json_auto_t *reply = NULL;
     *ret = (struct mapping_health){ .state = MAPPING_GONE };
     if (!procs_alive(m->pid, m->pid_start))
@@ -368,15 +385,60 @@ static int fuse_health(struct mapping *m, struct mapping_health *ret, struct err
         return 0;
     if (rc < 0)
         return error_prefix(err, "the mapper of '%s' (pid %d) does not answer", m->name.image, (int)m->pid);
-    if (json_unpack(reply, "{s:s, s:i, s:b, s:i, s:I, s:s}", "state", &state, "opens", &opens, "unclean",
-                    &unclean, "inflight", &inflight, "stalled_ms", &stalled, "why", &why) < 0)
+    if (health_from(reply, ret) < 0)
         return error_set(err, -EPROTO, "the answer of the mapper of '%s' is not as expected", m->name.image);
-    ret->state = strcmp(state, "ready") == 0 ? MAPPING_READY : MAPPING_LOST;
-    ret->opens = (unsigned)opens;
-    ret->unclean = unclean;
-    ret->inflight = (unsigned)inflight;
-    ret->stalled_ms = stalled;
-    (void)snprintf(ret->why, sizeof ret->why, "%s", why);
+    return 0;
+}
+
+static int fuse_ask(int control)
+{
+    struct error err;
+    json_auto_t *request = question("hello");
+    return channel_send(control, request, clock_now(), &err);
+}
+
+static int fuse_hear(int control, struct mapping_health *ret)
+{
+    struct error err;
+    json_auto_t *said = NULL;
+    int rc = channel_receive(control, clock_now(), &said, &err);
+    if (rc < 0)
+        return rc == -EPIPE ? rc : 0;
+    const char *event = json_string_value(json_object_get(said, "event"));
+    if (!event)
+        return health_from(said, ret) == 0;
+    if (strcmp(event, "lost") != 0)
+        return 0;
+    const char *why = json_string_value(json_object_get(said, "why"));
+    *ret = (struct mapping_health){ .state = MAPPING_LOST };
+    (void)snprintf(ret->why, sizeof ret->why, "%s", why ? why : "");
+    return 1;
+}
+
+/* The kernel's own lever, where fusectl is mounted: it frees also what waits while the mapper itself hangs in
+ * the kernel. Each connection is known by the minor number of its file system. */
+static void abort_connection(const struct mapping *m)
+{
+    struct mount_entry e;
+    struct error ignored;
+    char path[64];
+    if (mountinfo_at(m->file, &e, &ignored) != 1 || strcmp(e.fstype, FSTYPE) != 0)
+        return;
+    (void)snprintf(path, sizeof path, "/sys/fs/fuse/connections/%u/abort", e.minor);
+    auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "1", 1) < 0)
+        log_warning("cannot write %s: %s", path, error_text(errno));
+}
+
+static int fuse_fail(const struct mapping *m, struct error *err)
+{
+    abort_connection(m);
+    auto_close int fd = (int)syscall(SYS_pidfd_open, m->pid, 0);
+    if (fd < 0 || !procs_alive(m->pid, m->pid_start)) /* the pid is held by fd from here on */
+        return 0;
+    if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+        return error_set(err, -errno, "cannot end the mapper of '%s' (pid %d): %s", m->name.image,
+                         (int)m->pid, error_text(errno));
     return 0;
 }
 
@@ -494,7 +556,8 @@ static bool search_is_left_over(const struct search *s, const char *file)
            !search_alive(s, id);
 }
 
-/* The mount of a dead mapper's file: its connection is aborted, so nothing waits for an answer in it. */
+/* The mount of a dead mapper's file: its connection is aborted, so nothing waits for an answer in it. One
+ * with a loop device on it stays: by its name the volume is found that is still mounted somewhere. */
 static bool search_is_dead_mount(void *arg, const struct mount_entry *e)
 {
     const struct search *s = arg;
@@ -502,8 +565,8 @@ static bool search_is_dead_mount(void *arg, const struct mount_entry *e)
     if (strcmp(e->fstype, FSTYPE) != 0 || strncmp(e->mountpoint, s->host->run_dir, len) != 0 ||
         e->mountpoint[len] != '/' || !search_is_left_over(s, e->mountpoint + len + 1))
         return false;
-    if (umount2(e->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-        log_warning("cannot unmount %s, which a dead mapper left: %s", e->mountpoint, error_text(errno));
+    if (umount2(e->mountpoint, UMOUNT_NOFOLLOW) < 0)
+        log_warning("cannot unmount %s, which a dead mapper left, yet: %s", e->mountpoint, error_text(errno));
     else
         log_notice("unmounted file=%s: its mapper is dead", e->mountpoint);
     return false;
@@ -544,5 +607,8 @@ const struct mapper mapper_fuse = {
     .alive = fuse_alive,
     .health = fuse_health,
     .change = fuse_change,
+    .ask = fuse_ask,
+    .hear = fuse_hear,
+    .fail = fuse_fail,
     .find = fuse_find,
 };

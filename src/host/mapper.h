@@ -75,7 +75,7 @@ struct mapping_health {
     unsigned opens;     /* who has the file open: 1 while a loop device is on it */
     bool unclean;       /* a write failed: the lock must not be released */
     unsigned inflight;  /* I/O that Ceph has not answered yet */
-    int64_t stalled_ms; /* how long the oldest of it has waited */
+    int64_t stalled_ms; /* for so long there has been such I/O, and none of it was answered */
     char why[256];      /* of lost: a sentence */
 };
 
@@ -116,6 +116,19 @@ struct mapper {
     /* Lets the mapping client, which has the lock, change the image while it is in use. -ETIMEDOUT: it may
      * still be at it; others as in base/imagechange.h. NULL: this mapper's client cannot. */
     int (*change)(struct mapping *m, const struct image_change *change, moment deadline, struct error *err);
+
+    /* The same without waiting, for many mappings at a time, over `control` (a duplicate of the mapping's, on
+     * which poll(2) tells when there is something to hear). NULL where there is no process behind a mapping:
+     * then health() asks the kernel, which answers at once.
+     * ask: sends the question. 0, or it could not be sent.
+     * hear: takes what has come, which may be news that nobody asked for. 1: *ret is filled; 0: nothing that
+     * tells of its health; -EPIPE: the process has ended. */
+    int (*ask)(int control);
+    int (*hear)(int control, struct mapping_health *ret);
+
+    /* Fails all I/O of the mapping, that which is in flight too, now and for good, without the cluster: who
+     * waits for it gets an error. Its lock stays where it is. Again: success. NULL: it cannot be done. */
+    int (*fail)(const struct mapping *m, struct error *err);
 
     /* Calls found() for each mapping of this instance that is alive (connected again; found() may keep *m by
      * copying it, and then owns m->control; otherwise it returns false and the connection is closed), and

@@ -302,8 +302,6 @@ static const struct span some_span = { 1000, 86400LL * 1000, NULL };
 static const struct span timeout_span = { 100, 55000, "Docker waits 60 s for a Get" };
 static const struct span budget_span = { 1000, 115000, "Docker gives up after 120 s" };
 
-#define LATER_STUCK "mappings are not watched for progress in this version"
-
 #define FIELD(member) .offset = offsetof(struct settings, member)
 
 /* In the order of the manual. */
@@ -398,10 +396,10 @@ const struct option_row options[] = {
       "managed plugin that is "
       "left at Docker's 30 s",
       NULL, set_duration, FIELD(budget_ms), &budget_span },
-    { "io-stuck", "DURATION", "120s", NULL, "a mapping that makes no progress for so long is stuck",
-      LATER_STUCK, set_duration, FIELD(io_stuck_ms), &some_span },
+    { "io-stuck", "DURATION", "120s", NULL, "a mapping that makes no progress for so long is stuck", NULL,
+      set_duration, FIELD(io_stuck_ms), &some_span },
     { "io-stuck-action", "report|error", "report", NULL,
-      "what is done about it: report it, or fail its I/O so that containers can end", LATER_STUCK, set_choice,
+      "what is done about it: report it, or fail its I/O so that containers can end", NULL, set_choice,
       FIELD(io_stuck_action), stuck_words },
     { "metrics-listen", "ADDRESS:PORT", "", "off",
       "loopback TCP address that serves GET /metrics and /healthz and nothing else; the socket always "

@@ -119,6 +119,8 @@ static json_t *wait_over(struct control *c, const struct control_peer *p, const 
             return NULL;
         return json_pack("{s:b, s:i}", "ok", 1, "opens", (int)v->opens);
     case WAIT_STOPPED:
+        if (v->phase == STATE_LOST)
+            return channel_refusal(&v->why);
         if (!atomic_load(&c->finished))
             return NULL;
         return c->outcome.code ? channel_refusal(&c->outcome) : json_pack("{s:b}", "ok", 1);
@@ -233,6 +235,11 @@ static void answer_waiting(struct control *c)
             (void)peer_send(c, p, answer);
         }
     }
+    /* What waits for Ceph gets no answer any more that a client that is fenced may give; and what librados
+     * still has in its queues must never be sent. The end of the process does both: the kernel fails what it
+     * has asked of us, and the connections are gone. What was told to the peers arrives all the same. */
+    if (v.phase == STATE_LOST)
+        _exit(EXIT_NOT_RELEASED);
     /* A daemon whose patience ended before the cluster's pause asks again, and is to learn how it went. */
     if (finished && (told || c->npeers == 0))
         _exit(c->outcome.code ? EXIT_NOT_RELEASED : EXIT_CLEAN);

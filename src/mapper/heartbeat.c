@@ -14,18 +14,25 @@ static void on_update(void *arg)
     struct heartbeat *h = arg;
     LOCK_SCOPE(&h->lock);
     h->resized = true;
-    pthread_cond_signal(&h->changed);
+    pthread_cond_broadcast(&h->changed);
 }
 
-/* Waits for the next beat, or for a change. False: stop. */
-static bool wait_beat(struct heartbeat *h, bool *resized)
+/* Waits for the next beat. False: stop. */
+static bool wait_beat(struct heartbeat *h)
 {
     struct timespec until = clock_spec(clock_in_ms(BEAT_MS));
     LOCK_SCOPE(&h->lock);
+    while (!h->stop && pthread_cond_timedwait(&h->changed, &h->lock, &until) == 0)
+        ;
+    return !h->stop;
+}
+
+/* Waits for a change of the header. False: stop. */
+static bool wait_resized(struct heartbeat *h)
+{
+    LOCK_SCOPE(&h->lock);
     while (!h->stop && !h->resized)
-        if (pthread_cond_timedwait(&h->changed, &h->lock, &until) != 0)
-            break;
-    *resized = h->resized;
+        pthread_cond_wait(&h->changed, &h->lock);
     h->resized = false;
     return !h->stop;
 }
@@ -45,15 +52,27 @@ static void heap_trim(struct heartbeat *h)
 static void *beat(void *arg)
 {
     struct heartbeat *h = arg;
-    bool resized;
-    while (wait_beat(h, &resized)) {
-        if (resized)
-            image_check_size(h->image);
+    while (wait_beat(h)) {
         if (!h->image->opts->ro)
             image_check_owner(h->image);
         buffers_trim(h->buffers);
         heap_trim(h);
     }
+    return NULL;
+}
+
+static void end(struct heartbeat *h)
+{
+    LOCK_SCOPE(&h->lock);
+    h->stop = true;
+    pthread_cond_broadcast(&h->changed);
+}
+
+static void *follow(void *arg)
+{
+    struct heartbeat *h = arg;
+    while (wait_resized(h))
+        image_check_size(h->image);
     return NULL;
 }
 
@@ -64,18 +83,19 @@ int heartbeat_start(struct heartbeat *h, struct image *im, struct buffers *buffe
     clock_cond_init(&h->changed);
     /* Without the watch a grown image shows its new size at the next mapping: no reason to fail. */
     h->watching = rbd_update_watch(im->rbd, &h->watch, on_update, h) == 0;
-    int rc = -pthread_create(&h->thread, NULL, beat, h);
+    int rc = -pthread_create(&h->beat, NULL, beat, h);
+    if (rc == 0 && (rc = -pthread_create(&h->follow, NULL, follow, h)) < 0) {
+        end(h);
+        (void)pthread_join(h->beat, NULL);
+    }
     return rc < 0 ? error_set(err, rc, "cannot start a thread: %s", error_text(rc)) : 0;
 }
 
 void heartbeat_stop(struct heartbeat *h)
 {
-    {
-        LOCK_SCOPE(&h->lock);
-        h->stop = true;
-        pthread_cond_signal(&h->changed);
-    }
-    (void)pthread_join(h->thread, NULL);
+    end(h);
+    (void)pthread_join(h->beat, NULL);
+    (void)pthread_join(h->follow, NULL);
     if (h->watching)
         (void)rbd_update_unwatch(h->image->rbd, h->watch);
 }

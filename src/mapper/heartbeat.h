@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread that asks the cluster every few seconds: an idle mapping would not notice that it was fenced. */
+/* The threads that ask the cluster: whether the lock is still ours, every few seconds, since an idle mapping
+ * would not notice that it was fenced; and how large the image is, when its header has changed. The second
+ * question can hang behind I/O that does not end, and must not keep the first from being asked. */
 #pragma once
 
 #include <pthread.h>
@@ -13,7 +15,7 @@
 struct heartbeat {
     struct image *image;
     struct buffers *buffers;
-    pthread_t thread;
+    pthread_t beat, follow;
     uint64_t watch;
     bool watching;
     uint64_t ios_seen,
@@ -25,5 +27,5 @@ struct heartbeat {
 
 int heartbeat_start(struct heartbeat *h, struct image *im, struct buffers *buffers, struct error *err);
 
-/* Returns when the thread is out of the image; waits for the cluster if it must. */
+/* Returns when the threads are out of the image; waits for the cluster if it must. */
 void heartbeat_stop(struct heartbeat *h);

@@ -194,8 +194,7 @@ int image_start(struct image *im, const struct image_options *opts, rados_t rado
 static void declare_lost(struct image *im, int rc)
 {
     if (rc == -ESHUTDOWN)
-        state_lost(im->state, "the cluster has fenced this client (%s): another host took the image over",
-                   im->address);
+        state_lost(im->state, "the cluster has fenced its client (%s)", im->address);
     else
         state_lost(im->state, "the lock of the image is no longer held by this client (%s)", im->address);
 }

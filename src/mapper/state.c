@@ -38,6 +38,7 @@ const char *state_phase_name(enum state_phase phase)
 void state_view(struct state *s, struct state_view *ret)
 {
     LOCK_SCOPE(&s->lock);
+    moment since = s->ios.next->since > s->last_end ? s->ios.next->since : s->last_end;
     *ret = (struct state_view){
         .phase = s->phase,
         .why = s->why,
@@ -47,7 +48,7 @@ void state_view(struct state *s, struct state_view *ret)
         .was_open = s->was_open,
         .ending = s->ending,
         .unclean = s->unclean,
-        .stalled_ms = s->inflight ? clock_since_ms(s->ios.next->since) : 0,
+        .stalled_ms = s->inflight ? clock_since_ms(since) : 0,
     };
 }
 
@@ -152,6 +153,7 @@ void state_io_end(struct state *s, struct state_io *io, bool unclean)
     LOCK_SCOPE(&s->lock);
     io->prev->next = io->next;
     io->next->prev = io->prev;
+    s->last_end = clock_now();
     s->unclean |= unclean;
     if (--s->inflight == 0)
         pthread_cond_broadcast(&s->quiet);

@@ -34,6 +34,7 @@ struct state {
     unsigned inflight;
     uint64_t ios_ever;   /* how many I/Os there have been */
     struct state_io ios; /* ring, the oldest first */
+    moment last_end;     /* when Ceph last answered one */
     int wake;            /* eventfd: written when something changed that the control thread waits for */
 };
 
@@ -44,7 +45,7 @@ struct state_view {
     unsigned opens, inflight;
     uint64_t ios_ever;
     bool was_open, ending, unclean;
-    int64_t stalled_ms;
+    int64_t stalled_ms; /* for so long something has been in flight, and nothing was answered */
 };
 
 int state_init(struct state *s, struct error *err);

@@ -8,14 +8,23 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "volume/ladder.h"
+#include "volume/lost.h"
 #include "volume/statefile.h"
 
 #define RETRY_MIN_MS 500
 #define RETRY_MAX_MS 30000
 
+/* Is it to be mounted? A lost one only when somebody asks for it anew: not for those who had it. */
+static bool wants_up(const struct volume *v)
+{
+    return v->holders.n > 0 && !v->lost && (!v->reviving || lost_is_wanted(v));
+}
+
 bool drive_settled(const struct volume *v)
 {
-    return v->rung == (v->holders.n > 0 ? RUNG_MOUNTED : RUNG_DETACHED);
+    if (v->lost && v->holders.n > 0 && (lost_is_wanted(v) || !v->loss.asked))
+        return false;
+    return v->rung == (wants_up(v) ? RUNG_MOUNTED : RUNG_DETACHED) && !v->reviving;
 }
 
 /* A climb failed: nobody holds the volume who has not been told so. With the lock held. */
@@ -52,6 +61,37 @@ static void settled(struct volume *v)
     v->trouble = (struct error){ 0 };
 }
 
+/* What a lost volume needs beside the ladder. true: something was done. With the lock held, which it lets go
+ * of meanwhile. */
+static bool step_lost(struct volumes *e, struct volume *v)
+{
+    if (v->reviving && (v->rung == RUNG_MOUNTED || (v->rung == RUNG_DETACHED && !lost_is_wanted(v)))) {
+        lost_revived(v, v->rung == RUNG_MOUNTED);
+        return true;
+    }
+    if (!v->lost)
+        return false;
+    if (v->rung == RUNG_DETACHED && lost_is_wanted(v)) {
+        lost_revive(v);
+        return true;
+    }
+    if (v->rung == RUNG_MOUNTED || v->loss.asked || v->holders.n == 0 || lost_is_wanted(v) ||
+        clock_left_ms(v->loss.ask_at) > 0)
+        return false;
+    pthread_mutex_unlock(&v->lock);
+    lost_ask(e, v);
+    pthread_mutex_lock(&v->lock);
+    return true;
+}
+
+/* Went up, and was lost by that: its callers are told, as of any climb that failed. With the lock held. */
+static int check_lost(const struct volume *v, struct error *err)
+{
+    if (!v->lost)
+        return 0;
+    return error_set(err, -EIO, "the volume was lost while it was being mounted: %s", v->loss.why);
+}
+
 /* One step in the direction that the holders want. false: there is nothing (more) to do now. The lock is held
  * at entry and at exit, not between. */
 static bool step(struct volumes *e, struct volume *v)
@@ -61,12 +101,22 @@ static bool step(struct volumes *e, struct volume *v)
         settled(v);
         return false;
     }
-    if (v->rung == RUNG_DETACHED)
+    if (step_lost(e, v))
+        return true;
+    if (v->rung == RUNG_DETACHED) {
         v->redo = false;
-    bool up = v->holders.n > 0 && !v->redo;
+        if (!wants_up(v)) { /* lost, and who has it could not be asked */
+            error_set(&err, -EAGAIN, "%s", v->loss.now);
+            try_later(v, &err);
+            return false;
+        }
+    }
+    bool up = wants_up(v) && !v->redo;
     pthread_mutex_unlock(&v->lock);
     int rc = up ? ladder_up(e, v, &err) : ladder_down(e, v, &err);
     pthread_mutex_lock(&v->lock);
+    if (rc == 0 && up)
+        rc = check_lost(v, &err);
     if (rc == 0)
         return true;
     /* A climb's failure is its callers' answer, and logged there; a descent's may have nobody to tell it to,
@@ -75,9 +125,9 @@ static bool step(struct volumes *e, struct volume *v)
         log_warning("%s; the lock is kept, and it is tried again", err.msg);
     if (up) {
         climb_failed(e, v, &err);
-        if (v->holders.n == 0)
+        if (!wants_up(v))
             return true; /* descend to where it came from */
-    } else if (v->holders.n > 0 && !v->redo) {
+    } else if (wants_up(v) && !v->redo) {
         return true; /* somebody wants it again, and need not wait for the retry */
     }
     try_later(v, &err);
@@ -111,7 +161,7 @@ void drive_kick(struct volumes *e, struct volume *v)
             settled(v); /* also by who came: a Mount after an Unmount that failed */
         if (v->busy || drive_settled(v))
             return;
-        v->busy = v->holders.n > 0 ? "mounting" : "unmounting";
+        v->busy = wants_up(v) || lost_is_wanted(v) ? "mounting" : "unmounting";
         v->busy_since = clock_now();
         v->driven = true;
         v->retry_at = 0;

@@ -18,6 +18,7 @@ struct volumes {
     char run_dir[PATH_MAX];     /* STATE_DIR/map */
     char volumes_dir[PATH_MAX]; /* STATE_DIR/volumes */
     struct registry registry;
+    struct watch *watch; /* over what is mapped (watch.h) */
 
     pthread_t keeper;
     pthread_mutex_t lock; /* guards what follows */

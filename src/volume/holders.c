@@ -89,6 +89,14 @@ static void drop_if_empty(struct holders *h, struct holder *one)
     h->n--;
 }
 
+bool holders_pending(const struct holders *h)
+{
+    for (size_t i = 0; i < h->n; i++)
+        if (h->all[i].pending)
+            return true;
+    return false;
+}
+
 void holders_confirm(struct holders *h, const char *id)
 {
     struct holder *one = holders_find(h, id);

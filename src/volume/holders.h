@@ -45,6 +45,9 @@ int holders_admit(const struct holders *h, const char *id, bool shared, struct e
  * until then the holder can become again what it was. Callers without an ID are always gone. */
 void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_start, bool peer_gone);
 
+/* Is somebody waiting for an answer? */
+bool holders_pending(const struct holders *h);
+
 /* The answer is being sent: one pending count of this ID becomes a plain one. */
 void holders_confirm(struct holders *h, const char *id);
 

@@ -16,9 +16,11 @@
 #include "volume/claim.h"
 #include "volume/content.h"
 #include "volume/lookup.h"
+#include "volume/lost.h"
 #include "volume/mapping.h"
 #include "volume/resize.h"
 #include "volume/statefile.h"
+#include "volume/watch.h"
 
 #define MAP_MS    25000 /* within the 30 s that rbdvol.ctl lasts */
 #define ATTACH_MS 30000
@@ -84,7 +86,7 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
     {
         LOCK_SCOPE(&v->lock);
         v->mapping = m;
-        v->lost = false;
+        watch_add(e, v);
         (void)snprintf(v->facts.mapper, sizeof v->facts.mapper, "%s", m.mapper->name);
         (void)snprintf(v->facts.mapper_why, sizeof v->facts.mapper_why, "%s", why);
     }
@@ -174,14 +176,25 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
     return 0;
 }
 
+/* What was in flight when the volume was lost is not to keep anybody waiting. */
+static void fail_lost(const struct volume *v)
+{
+    struct error err;
+    if (v->mapping.mapper->fail && v->mapping.mapper->fail(&v->mapping, &err) < 0)
+        log_warning("%s", err.msg);
+}
+
 static int down_umount(struct volumes *e, struct volume *v, struct error *err)
 {
     char mountpoint[PATH_MAX], who[160];
+    bool lost = v->lost; /* then whoever still uses it keeps what is dead, and the mountpoint is free */
     volume_says(v, "unmounting");
     engine_mountpoint(e, &v->name, mountpoint);
+    if (lost)
+        fail_lost(v);
     int rc = v->device ? 0 : device_start(&v->device, err);
     if (rc == 0)
-        rc = device_umount(v->device, mountpoint, &v->node, false, clock_in_ms(LONG_MS), err);
+        rc = device_umount(v->device, mountpoint, &v->node, lost, clock_in_ms(LONG_MS), err);
     if (rc < 0) {
         device_end(v->device);
         v->device = NULL;
@@ -262,16 +275,27 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
 {
     volume_says(v, "unmapping");
     const struct mapper *mapper = v->mapping.mapper;
+    bool lost = v->lost;
     {
         LOCK_SCOPE(&v->lock);
         if (v->redo && ladder_find_mount(e, v))
             return 0;
     }
+    if (lost)
+        fail_lost(v);
     int rc = mapper->wait_closed ? mapper->wait_closed(&v->mapping, clock_in_ms(CLOSED_MS), err) : 0;
+    /* Nobody can write any more, but the file system lives as long as its last user, and none of the same
+     * uuid can be mounted beside it. */
+    if (rc == 0 && lost)
+        rc = lost_check_unused(e, v, clock_in_ms(CLOSED_MS), err);
+    if (rc < 0 && lost)
+        return rc;
     if (rc == 0)
         rc = mapper->unmap(&e->mapper_host, &v->mapping, clock_in_ms(UNMAP_MS), err);
     if (rc == -EBUSY)
         return explain_busy(e, v, err);
+    if (rc == -EIO && lost) /* what was to be said of it was said */
+        rc = 0;
     if (rc == -EIO) /* it has ended, and its lock is where it was: fencing is the next taker's */
         log_error("unmapped without releasing the lock pool=%s image=%s: %s", v->name.pool, v->name.image,
                   err->msg);
@@ -281,7 +305,7 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
         LOCK_SCOPE(&v->lock);
         v->mapping = (struct mapping){ .control = -1 };
         v->facts.device[0] = v->facts.mapper[0] = v->facts.mapper_why[0] = '\0';
-        v->lost = false;
+        v->stuck_since = 0;
     }
     arrive(e, v, RUNG_CLAIMED);
     return 0;

@@ -43,7 +43,7 @@ static int out_of_time(const struct volume *v, struct error *err)
  * holder before us who is still being served, that is waited for. With the lock held. */
 static int admit(struct volume *v, const char *id, moment deadline, struct error *err)
 {
-    while (v->holders.n > 0 && !holders_find(&v->holders, id) && v->rung < RUNG_CLAIMED &&
+    while (v->holders.n > 0 && !holders_find(&v->holders, id) && v->rung < RUNG_CLAIMED && !v->lost &&
            (v->busy || v->trouble.code == 0)) /* not busy yet: that one is between his holder and its drive */
         if (!wait_a_moment(v, deadline))
             return out_of_time(v, err);
@@ -93,8 +93,12 @@ static int wait_until_mounted(struct volume *v, const char *id, unsigned failure
         }
         if (!holders_find(&v->holders, id)) /* without one it would be taken down under the caller */
             return error_set(err, -ECANCELED, "unmounted by another request with the same mount ID");
-        if (v->rung == RUNG_MOUNTED && v->busy == NULL)
-            return v->lost ? error_set(err, -EIO, "the volume was lost on this host; unmount it first") : 0;
+        if (v->rung == RUNG_MOUNTED && v->busy == NULL && !v->lost)
+            return 0;
+        if (v->lost && v->busy == NULL && v->trouble.code < 0) { /* what is left of it does not go */
+            *err = v->trouble;
+            return err->code;
+        }
         if (caller_left(caller))
             return error_set(err, -ECANCELED, "the caller left before the volume was mounted");
         if (!wait_a_moment(v, deadline))
@@ -114,6 +118,8 @@ static int join(struct volumes *e, struct volume *v, const char *id, const struc
             *failures = v->failures;
             add_holder(e, v, id, caller->pid, lives_on);
         }
+        if (rc < 0 && v->lost && v->trouble.code < 0)
+            *err = v->trouble; /* says who still has it, and that it is dead */
         pthread_mutex_unlock(&v->lock);
         if (rc == 0 || again || stale_drop(e, v) == 0)
             return rc;

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "ceph/imageadmin.h"
 #include "volume/lookup.h"
+#include "volume/lost.h"
 #include "volume/ownership.h"
 
 /* What Status says, put together before it becomes JSON. */
@@ -18,7 +19,7 @@ struct view {
     const char *state;
     char mountpoint[PATH_MAX];
     char owner[400];
-    char trouble[480];
+    char trouble[1400];
     json_t *holders;
     bool ambiguous;
 };
@@ -47,6 +48,29 @@ static json_t *view_json(struct view *w, const char *asked)
     return volume;
 }
 
+/* A dead mount is none. With the lock held, as the next. */
+static bool is_mounted(const struct volume *v)
+{
+    return v->rung == RUNG_MOUNTED && !v->lost;
+}
+
+/* What is wrong with it: lost, stuck, not to be taken down. "": nothing. */
+static void trouble_text(const struct volume *v, char *buf, size_t size)
+{
+    char text[sizeof v->loss.why + sizeof v->loss.now + 80], span[32];
+    buf[0] = '\0';
+    if (v->lost)
+        (void)lost_text(v, buf, size);
+    if (v->stuck_since) {
+        clock_span(clock_since_ms(v->stuck_since), span, sizeof span);
+        (void)snprintf(buf, size, "stuck: none of its I/O was answered for %s", span);
+    }
+    if (!v->trouble.code)
+        return;
+    (void)snprintf(text, sizeof text, "%s", buf);
+    (void)snprintf(buf, size, "%s%s%s", text, text[0] ? "; " : "", v->trouble.msg);
+}
+
 /* From memory: 1 the volume is mapped or mounted here, or held, and its facts are known. */
 static int view_local(struct volumes *e, const struct image_name *name, struct view *w)
 {
@@ -56,16 +80,19 @@ static int view_local(struct volumes *e, const struct image_name *name, struct v
     int here = 0;
     {
         LOCK_SCOPE(&v->lock);
-        here = v->known && (v->rung >= RUNG_MAPPED || (v->holders.n > 0 && v->rung == RUNG_CLAIMED));
+        here = v->known && (v->rung >= RUNG_MAPPED ||
+                            (v->holders.n > 0 && (v->rung == RUNG_CLAIMED || v->lost || v->reviving)));
         if (here) {
             w->facts = v->facts;
             w->state = volume_state(v);
             w->holders = holders_json(&v->holders, false);
-            if (v->rung == RUNG_MOUNTED)
+            if (is_mounted(v))
                 engine_mountpoint(e, name, w->mountpoint);
-            if (v->trouble.code)
-                (void)snprintf(w->trouble, sizeof w->trouble, "%s", v->trouble.msg);
-            (void)snprintf(w->owner, sizeof w->owner, "%s (this host)", e->host.host);
+            trouble_text(v, w->trouble, sizeof w->trouble);
+            if (v->lost)
+                (void)snprintf(w->owner, sizeof w->owner, "%s", v->loss.now);
+            else
+                (void)snprintf(w->owner, sizeof w->owner, "%s (this host)", e->host.host);
         }
     }
     registry_release(&e->registry, v);
@@ -158,7 +185,7 @@ int query_path(struct volumes *e, const char *text, char mountpoint[static PATH_
     if (!v)
         return 0;
     pthread_mutex_lock(&v->lock);
-    if (v->rung == RUNG_MOUNTED)
+    if (is_mounted(v))
         engine_mountpoint(e, &image, mountpoint);
     pthread_mutex_unlock(&v->lock);
     registry_release(&e->registry, v);
@@ -211,7 +238,7 @@ static void add_volume(struct volumes *e, json_t *out, const struct image_name *
     struct volume *v = registry_find(&e->registry, image);
     if (v) {
         pthread_mutex_lock(&v->lock);
-        if (v->rung == RUNG_MOUNTED)
+        if (is_mounted(v))
             engine_mountpoint(e, image, mountpoint);
         pthread_mutex_unlock(&v->lock);
         registry_release(&e->registry, v);
@@ -229,7 +256,7 @@ static size_t list_local(struct volumes *e, json_t *out)
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&all[i]->lock);
         /* a Mount that waits for the cluster may be of a volume that does not exist */
-        bool here = all[i]->known && (all[i]->rung == RUNG_MOUNTED || all[i]->holders.n > 0);
+        bool here = all[i]->known && (is_mounted(all[i]) || all[i]->holders.n > 0);
         pthread_mutex_unlock(&all[i]->lock);
         if (here) {
             add_volume(e, out, &all[i]->name,
@@ -284,11 +311,11 @@ static json_t *cluster_json(struct volumes *e)
 
 static json_t *volume_json(struct volumes *e, struct volume *v)
 {
-    char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX] = "";
+    char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX] = "", trouble[1400];
     LOCK_SCOPE(&v->lock);
     if (v->rung == RUNG_DETACHED && v->holders.n == 0 && !v->busy && !v->retry_at)
         return NULL;
-    if (v->rung == RUNG_MOUNTED)
+    if (is_mounted(v))
         engine_mountpoint(e, &v->name, mountpoint);
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "Name", image_name_full(&v->name, full), "State",
                           volume_state(v), "Mapper", v->facts.mapper, "Device", v->facts.device, "Mountpoint",
@@ -301,8 +328,9 @@ static json_t *volume_json(struct volumes *e, struct volume *v)
         json_object_set_new(j, "Busy", json_string(v->busy));
         json_object_set_new(j, "BusySince", json_string(since));
     }
-    if (v->trouble.code)
-        json_object_set_new(j, "Pending", json_string(v->trouble.msg));
+    trouble_text(v, trouble, sizeof trouble);
+    if (trouble[0])
+        json_object_set_new(j, "Pending", json_string(trouble));
     return j;
 }
 

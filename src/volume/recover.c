@@ -6,9 +6,12 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "host/loop.h"
 #include "volume/drive.h"
 #include "volume/ladder.h"
+#include "volume/lost.h"
 #include "volume/statefile.h"
+#include "volume/watch.h"
 
 #define RECOVERING "recovering"
 
@@ -17,6 +20,15 @@ static void close_gate(struct volume *v)
 {
     v->busy = RECOVERING;
     v->busy_since = clock_now();
+}
+
+/* Is there a loop device on the file of its mapping? It frees itself with its last user. */
+static bool has_loop(const struct volumes *e, struct volume *v)
+{
+    char file[PATH_MAX];
+    return v->mapping.id[0] &&
+           snprintf(file, sizeof file, "%s/%s.img", e->run_dir, v->mapping.id) < (int)sizeof file &&
+           loop_named(file, &v->node) == 1;
 }
 
 static void take_state(struct volumes *e, const struct state *s)
@@ -29,6 +41,8 @@ static void take_state(struct volumes *e, const struct state *s)
         memcpy(v->mapping.id, s->mapping_id, sizeof v->mapping.id);
         v->facts = s->facts;
         v->known = true;
+        v->lost = s->lost;
+        v->loss = s->loss;
         holders_load(&v->holders, s->holders);
         (void)ladder_find_mount(e, v);
     }
@@ -56,6 +70,7 @@ static bool take_mapping(void *arg, const struct mapping *m)
         }
         if (strcmp(v->busy, RECOVERING) == 0 && !v->mapping.mapper) {
             v->mapping = *m;
+            watch_add(e, v);
             if (v->rung < RUNG_MAPPED)
                 v->rung = RUNG_MAPPED; /* perhaps not locked yet, perhaps without a record */
             taken = true;
@@ -71,16 +86,17 @@ static bool take_mapping(void *arg, const struct mapping *m)
 /* No mapper is alive for it. */
 static void without_mapping(struct volumes *e, struct volume *v)
 {
-    if (v->rung == RUNG_MOUNTED) {
-        /* Mounted on a device whose mapper is dead: its I/O fails. It is taken down when its holders go. */
+    if (v->rung == RUNG_MOUNTED || has_loop(e, v)) {
+        /* The device is there, and its mapper is dead: its I/O fails. */
         v->mapping.mapper = mapper_named(v->facts.mapper);
         if (!v->mapping.mapper)
             v->mapping.mapper = mapper_named("fuse"); /* a state file of a version that knew no other */
         v->mapping.name = v->name;
         if (v->mapping.mapper == mapper_named("fuse"))
             (void)snprintf(v->mapping.file, sizeof v->mapping.file, "%s/%s.img", e->run_dir, v->mapping.id);
-        v->lost = true;
-        log_error("lost: its mapper is gone pool=%s image=%s", v->name.pool, v->name.image);
+        if (v->rung < RUNG_MAPPED)
+            v->rung = RUNG_MAPPED;
+        lost_mark(e, v, "its mapping process ended while no daemon was there to see it");
         return;
     }
     v->mapping = (struct mapping){ .control = -1 };

@@ -10,6 +10,7 @@
 #include "host/procs.h"
 #include "volume/drive.h"
 #include "volume/lookup.h"
+#include "volume/lost.h"
 #include "volume/statefile.h"
 
 #define OLD_S 600
@@ -21,6 +22,14 @@ enum verdict { UNUSED, USED, UNKNOWN };
 static enum verdict look(struct volumes *e, struct volume *v, char *who, size_t size)
 {
     char mountpoint[PATH_MAX];
+    struct error err;
+    if (v->lost && v->rung < RUNG_MAPPED)
+        return UNUSED;
+    if (v->lost && v->rung == RUNG_MAPPED) {
+        int pinned = lost_check_unused(e, v, clock_now(), &err);
+        (void)snprintf(who, size, "%s", pinned < 0 ? "a process that has the lost mount" : "");
+        return pinned < 0 ? USED : UNUSED;
+    }
     if (v->rung != RUNG_MOUNTED)
         return UNKNOWN;
     int rc = procs_mounted_elsewhere(v->node.major, v->node.minor, engine_mountpoint(e, &v->name, mountpoint),

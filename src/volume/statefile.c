@@ -34,6 +34,10 @@ static char *encode(const struct volumes *e, const struct volume *v)
                                "boot_id", e->host.boot_id, "pool", v->name.pool, "namespace", v->name.ns,
                                "image", v->name.image, "image_id", v->image_id, "mapping", v->mapping.id,
                                "facts", facts, "holders", holders_json(&v->holders, true));
+    if (v->lost || v->reviving)
+        json_object_set_new(j, "lost",
+                            json_pack("{s:I, s:s, s:s}", "at", (json_int_t)v->loss.at, "why", v->loss.why,
+                                      "now", v->loss.now));
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     if (!text)
         abort();
@@ -79,6 +83,17 @@ static int decode_facts(const json_t *j, struct volume_facts *f)
     return 0;
 }
 
+/* Has the volume been lost? Then *ret tells what is known of that. */
+static bool decode_loss(const json_t *j, struct volume_loss *ret)
+{
+    if (!json_is_object(j))
+        return false;
+    ret->at = (time_t)json_integer_value(json_object_get(j, "at"));
+    (void)take_text(j, "why", ret->why, sizeof ret->why);
+    (void)take_text(j, "now", ret->now, sizeof ret->now);
+    return true;
+}
+
 static int decode(const struct volumes *e, const json_t *j, struct state *s)
 {
     char boot[40];
@@ -95,6 +110,7 @@ static int decode(const struct volumes *e, const json_t *j, struct state *s)
         decode_facts(json_object_get(j, "facts"), &s->facts) < 0)
         return -EINVAL;
     s->holders = json_object_get(j, "holders");
+    s->lost = decode_loss(json_object_get(j, "lost"), &s->loss);
     return 0;
 }
 

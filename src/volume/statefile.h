@@ -16,6 +16,8 @@ struct state {
     char mapping_id[MAPPING_ID_LEN + 1]; /* "": was not mapped */
     struct volume_facts facts;
     json_t *holders;
+    bool lost;
+    struct volume_loss loss;
 };
 
 /* Calls visit() for each file of this boot; removes files of other boots and what cannot be read. */

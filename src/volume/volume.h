@@ -34,6 +34,15 @@ struct volume_facts {
     char mapper_why[240]; /* of `auto`: why it is not one before it; "" after a restart */
 };
 
+/* How a volume was lost. */
+struct volume_loss {
+    time_t at;
+    char why[256];
+    char now[400]; /* who has it now, a sentence part; "": was not asked yet */
+    bool asked;    /* and the cluster has answered */
+    moment ask_at; /* not before then again */
+};
+
 struct volume {
     struct image_name name; /* full; never changes */
     struct volume *next;    /* the registry's list; its lock guards these two */
@@ -56,7 +65,11 @@ struct volume {
     unsigned retries;
     bool redo; /* adopted at start: goes all the way down before it goes up, since the image has not been read
                 */
-    bool lost; /* the mapping was fenced or ended under us */
+    bool lost; /* the mapping was fenced or ended under us, and nobody has it mounted again yet (lost.h) */
+    bool reviving;           /* it was lost, and climbs again */
+    struct volume_loss loss; /* of both */
+    moment
+        stuck_since; /* since then none of the I/O in flight has been answered, for longer than io-stuck; 0 */
 
     /* Below: for who has the gate only. */
     char image_id[IMAGE_ID_LEN + 1];

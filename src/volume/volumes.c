@@ -8,12 +8,12 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "host/procs.h"
 #include "volume/collector.h"
 #include "volume/drive.h"
 #include "volume/engine.h"
 #include "volume/former.h"
 #include "volume/recover.h"
+#include "volume/watch.h"
 
 #define TICK_MS      500
 #define COLLECT_MS   (24 * 3600000L)
@@ -61,7 +61,7 @@ void engine_work_ends(struct volumes *e)
     pthread_cond_broadcast(&e->changed);
 }
 
-/* Retries that are due, and mappers that have died. */
+/* Retries that are due. */
 static void tend(struct volumes *e)
 {
     size_t n;
@@ -72,12 +72,6 @@ static void tend(struct volumes *e)
         bool due = v->retry_at != 0 && clock_left_ms(v->retry_at) == 0;
         if (due)
             v->retry_at = 0;
-        if (!v->busy && !v->lost && v->rung >= RUNG_MAPPED && v->mapping.pid &&
-            !procs_alive(v->mapping.pid, v->mapping.pid_start)) {
-            v->lost = true;
-            log_error("lost: its mapper has ended pool=%s image=%s pid=%d", v->name.pool, v->name.image,
-                      (int)v->mapping.pid);
-        }
         pthread_mutex_unlock(&v->lock);
         if (due)
             drive_kick(e, v);
@@ -155,6 +149,7 @@ static void prepare(struct volumes *e, const struct settings *s)
     pthread_mutex_init(&e->lock, NULL);
     clock_cond_init(&e->changed);
     registry_init(&e->registry);
+    watch_init(e);
     const struct mapper *mapper;
     char why[sizeof err.msg];
     /* Everything but Mount works without one; the reason is in each refusal and in status. */
@@ -164,6 +159,7 @@ static void prepare(struct volumes *e, const struct settings *s)
 
 static void engine_free(struct volumes *e)
 {
+    watch_free(e);
     registry_done(&e->registry);
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->lock);
@@ -188,6 +184,8 @@ int volumes_start(const struct settings *s, struct volumes **ret, struct error *
     }
     if (rc == 0)
         rc = cluster_start(&opts, s->pools[0], s->ns, former_add, e, &e->cluster, err);
+    if (rc == 0)
+        rc = watch_start(e, err);
     if (rc == 0) {
         rc = -pthread_create(&e->keeper, NULL, keep, e);
         if (rc < 0)
@@ -195,6 +193,7 @@ int volumes_start(const struct settings *s, struct volumes **ret, struct error *
         e->keeper_started = rc == 0;
     }
     if (rc < 0) {
+        watch_stop(e);
         cluster_stop(e->cluster);
         engine_free(e);
         return rc;
@@ -213,6 +212,7 @@ void volumes_stop(struct volumes *e)
     pthread_cond_broadcast(&e->changed);
     pthread_mutex_unlock(&e->lock);
     pthread_join(e->keeper, NULL);
+    watch_stop(e);
     pthread_mutex_lock(&e->lock);
     while (e->driving > 0 && pthread_cond_timedwait(&e->changed, &e->lock, &until) == 0)
         ;
@@ -233,18 +233,24 @@ void volumes_summary(struct volumes *e, char *buf, size_t size)
         [CLUSTER_CONNECTING] = "connecting", [CLUSTER_UP] = "up", [CLUSTER_DOWN] = "down"
     };
     struct cluster_status s;
-    size_t n, mounted = 0, pending = 0;
+    size_t n, mounted = 0, pending = 0, lost = 0, stuck = 0;
     cluster_status(e->cluster, &s);
     struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
         pthread_mutex_lock(&all[i]->lock);
-        mounted += all[i]->rung == RUNG_MOUNTED;
+        mounted += all[i]->rung == RUNG_MOUNTED && !all[i]->lost;
+        lost += all[i]->lost && all[i]->holders.n > 0;
+        stuck += all[i]->stuck_since != 0;
         pending += all[i]->trouble.code < 0;
         pthread_mutex_unlock(&all[i]->lock);
         registry_release(&e->registry, all[i]);
     }
     free(all);
     int at = snprintf(buf, size, "cluster %s, %zu volumes mounted", states[s.state], mounted);
+    if (lost && at > 0 && (size_t)at < size)
+        at += snprintf(buf + at, size - (size_t)at, ", %zu lost", lost);
+    if (stuck && at > 0 && (size_t)at < size)
+        at += snprintf(buf + at, size - (size_t)at, ", %zu stuck", stuck);
     if (pending && at > 0 && (size_t)at < size)
         (void)snprintf(buf + at, size - (size_t)at, ", %zu with trouble (see `rbdvol status`)", pending);
 }

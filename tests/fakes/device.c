@@ -244,7 +244,7 @@ int loop_named(const char *file, struct device_node *ret)
 {
     unsigned minor;
     fake_lock();
-    bool found = fake_mapping_image(file, &minor) && fake_minor_in_use(minor);
+    bool found = fake_mapping_minor(file, &minor) && fake_minor_in_use(minor);
     fake_unlock();
     if (!found)
         return 0;

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 
 #define BUDGET_MS 10000
+#define FORGET_MS 2000
 
 static unsigned open_fds(void)
 {
@@ -66,6 +68,7 @@ void fixture_init(struct fixture *f)
                                      .trash_keep_ms = 604800000,
                                      .trash_keep_anon_ms = 3600000,
                                      .silence_ms = 5000,
+                                     .io_stuck_ms = 120000,
                                      .ceph_timeout_ms = 10000,
                                      .budget_ms = BUDGET_MS };
     (void)snprintf(f->settings.pools[0], sizeof f->settings.pools[0], "rbd");
@@ -182,6 +185,20 @@ struct volume *fixture_volume(struct fixture *f, const char *image)
     struct image_name name = { .pool = "rbd" };
     (void)snprintf(name.image, sizeof name.image, "%s", image);
     return registry_find(&f->engine->registry, &name);
+}
+
+bool fixture_forgotten(struct fixture *f, const char *image)
+{
+    moment deadline = clock_in_ms(FORGET_MS);
+    for (;;) {
+        struct volume *v = fixture_volume(f, image);
+        if (!v)
+            return true;
+        registry_release(&f->engine->registry, v);
+        if (clock_left_ms(deadline) == 0)
+            return false;
+        (void)usleep(1000);
+    }
 }
 
 static bool is_so(struct volume *v, bool (*is)(const struct volume *v, unsigned n), unsigned n)

@@ -2,6 +2,8 @@
 /* An engine on the fakes, for one test. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "fakes/calls.h"
 #include "fakes/world.h"
 #include "volume/engine.h"
@@ -44,6 +46,8 @@ void fixture_settle(struct fixture *f);
 
 /* The volume in pool "rbd", NULL: the engine does not know it. Release it with registry_release. */
 struct volume *fixture_volume(struct fixture *f, const char *image);
+/* Waits until the engine has forgotten the volume; others refer to it for an instant now and then. */
+bool fixture_forgotten(struct fixture *f, const char *image);
 enum rung fixture_rung(struct fixture *f, const char *image);
 size_t fixture_holders(struct fixture *f, const char *image);
 

@@ -15,6 +15,7 @@ static struct entry {
     bool used;
     struct mapping m;
     struct fake_image *image;
+    struct mapping_health health;
 } mappings[MAPPINGS]; /* the world's lock guards all that is here */
 static unsigned next;
 static char refusal[128];
@@ -88,6 +89,25 @@ struct fake_image *fake_mapping_image(const char *file, unsigned *minor)
     return NULL;
 }
 
+bool fake_mapping_minor(const char *file, unsigned *minor)
+{
+    for (size_t i = 0; i < MAPPINGS; i++)
+        if (mappings[i].m.file[0] && strcmp(mappings[i].m.file, file) == 0) {
+            *minor = (unsigned)i;
+            return true;
+        }
+    return false;
+}
+
+void fake_mapping_health(const char *image, const struct mapping_health *h)
+{
+    fake_lock();
+    struct entry *e = find(image);
+    if (e)
+        e->health = *h;
+    fake_unlock();
+}
+
 /* With the lock held. A minor whose loop device outlives its mapping is not given to another. */
 static struct entry *free_entry(void)
 {
@@ -116,7 +136,7 @@ static int map_image(struct fake_image *image, const struct image_name *name, co
     (void)snprintf(m.file, sizeof m.file, "%s/%s.img", run_dir, m.id);
     fake_image_lock_set(image, "rbd_lock", "auto 1", "internal", m.address);
     fake_image_watch(image, m.address, true);
-    *e = (struct entry){ true, m, image };
+    *e = (struct entry){ true, m, image, { .state = MAPPING_READY, .opens = 1 } };
     *ret = m;
     return 0;
 }
@@ -198,8 +218,10 @@ static int unmap(const struct mapper_host *host, struct mapping *m, moment deadl
         l->held = false;
     if (image)
         fake_image_watch(image, m->address, false);
-    if (e)
+    if (e) {
         e->used = false;
+        e->m.file[0] = '\0';
+    }
     fake_unlock();
     if (e) {
         fake_process_end(m->pid);
@@ -210,8 +232,28 @@ static int unmap(const struct mapper_host *host, struct mapping *m, moment deadl
 
 static int health(struct mapping *m, struct mapping_health *ret, struct error *err)
 {
-    int rc = fake_call("health", m->name.image, err);
-    *ret = (struct mapping_health){ .state = MAPPING_READY, .opens = 1 };
+    (void)err;
+    *ret = (struct mapping_health){ .state = MAPPING_GONE };
+    fake_lock();
+    const struct entry *e = entry_of(m);
+    if (e)
+        *ret = e->health;
+    fake_unlock();
+    return 0;
+}
+
+static int fail(const struct mapping *m, struct error *err)
+{
+    int rc = fake_call("fail", m->name.image, err);
+    fake_lock();
+    struct entry *e = rc == 0 ? entry_of(m) : NULL;
+    if (e)
+        e->used = false;
+    fake_unlock();
+    if (e) {
+        fake_process_end(m->pid);
+        fake_changed("fail %s", m->name.image);
+    }
     return rc;
 }
 
@@ -263,6 +305,7 @@ const struct mapper mapper_fuse = {
     .alive = mapper_alive,
     .health = health,
     .change = change,
+    .fail = fail,
     .find = find_all,
 };
 

@@ -102,6 +102,8 @@ size_t fake_mapping_count(void);
 bool fake_mapping_find(const char *image, struct mapping *ret);
 /* As after kill -9: the process is gone, its lock and the loop device are where they were. */
 void fake_mapping_kill(const char *image);
+/* What the mapping says of itself from now on. */
+void fake_mapping_health(const char *image, const struct mapping_health *h);
 /* A mapping as an earlier daemon left it, with the managed lock. */
 void fake_mapping_add(struct fake_image *image, const char *run_dir);
 
@@ -132,6 +134,8 @@ struct fake_image *fake_image_any_pool(const struct image_name *name);
 int fake_image_change(struct fake_image *image, const struct image_change *change, struct error *err);
 /* With the lock held: the image behind a mapping's file; NULL: none. minor: its loop device's. */
 struct fake_image *fake_mapping_image(const char *file, unsigned *minor);
+/* With the lock held: its loop device, also when its process is dead. */
+bool fake_mapping_minor(const char *file, unsigned *minor);
 /* With the lock held. */
 bool fake_minor_in_use(unsigned minor);
 unsigned fake_minor_of_image(const char *image);

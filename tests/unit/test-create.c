@@ -48,7 +48,7 @@ static void a_volume_is_born_formatted_and_gets_its_name_last(void **state)
     const struct fake_image *i = fake_image_find("rbd", "db");
     assert_int_equal(i->size, 20ULL << 30);
     assert_int_equal(i->features, 61);
-    assert_null(fixture_volume(f, "db"));
+    assert_true(fixture_forgotten(f, "db"));
 }
 
 static void its_options_reach_the_image(void **state)

@@ -20,7 +20,7 @@ static void expect_down(struct fixture *f, const char *image)
     assert_int_equal(fixture_rung(f, image), RUNG_DETACHED);
     assert_int_equal(fixture_holders(f, image), 0);
     assert_false(fake_mounted(fixture_mountpoint(f, image)));
-    assert_null(fixture_volume(f, image));
+    assert_true(fixture_forgotten(f, image));
 }
 
 static bool is_on_rung(const struct volume *v, unsigned rung)
@@ -478,31 +478,6 @@ static void a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry(void
     expect_no_trouble(f, "db");
 }
 
-static bool is_lost(const struct volume *v, unsigned unused)
-{
-    (void)unused;
-    return v->lost;
-}
-
-static void a_volume_whose_mapper_ends_is_lost(void **state)
-{
-    struct fixture *f = *state;
-    struct error err;
-    json_t *volume;
-    fake_volume_add(NULL, "db");
-    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
-    fake_mapping_kill("db");
-    fixture_wait(f, "db", is_lost, 0);
-    assert_int_equal(query_get(f->engine, "db", &volume, &err), 0);
-    assert_string_equal(json_string_value(json_object_get(json_object_get(volume, "Status"), "state")),
-                        "lost");
-    json_decref(volume);
-    assert_int_equal(fixture_mount(f, "db", "one", &err), -EIO);
-    assert_non_null(strstr(err.msg, "lost"));
-    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
-    expect_down(f, "db");
-}
-
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
@@ -526,7 +501,6 @@ int main(void)
         TEST(a_mount_after_an_unmount_that_failed_has_the_volume_without_its_trouble),
         TEST(a_mount_during_a_descent_turns_it_round),
         TEST(a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry),
-        TEST(a_volume_whose_mapper_ends_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

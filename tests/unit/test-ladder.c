@@ -23,7 +23,7 @@ static void expect_nothing_here(struct fixture *f, const char *image)
     fixture_settle(f);
     assert_int_equal(fixture_rung(f, image), RUNG_DETACHED);
     assert_int_equal(fixture_holders(f, image), 0);
-    assert_null(fixture_volume(f, image)); /* forgotten */
+    assert_true(fixture_forgotten(f, image)); /* forgotten */
     assert_int_equal(fake_mount_count(), 0);
     assert_int_equal(fake_mapping_count(), 0);
     assert_int_equal(fake_device_count(), 0);

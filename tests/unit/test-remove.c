@@ -44,7 +44,7 @@ static void a_volume_goes_to_the_trash_and_can_be_removed_again(void **state)
     auto_free char *trace = fake_trace();
     assert_non_null(strstr(trace, "keep_s=3600,"));
     fixture_settle(f);
-    assert_null(fixture_volume(f, "db"));
+    assert_true(fixture_forgotten(f, "db"));
 }
 
 static void delete_goes_through_the_trash(void **state)
