@@ -23,6 +23,7 @@
 #include "base/identity.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "host/fuse-abort.h"
 #include "host/helper.h"
 #include "host/mapper.h"
 #include "host/mountinfo.h"
@@ -31,7 +32,7 @@
 
 #define PROGRAM          "rbdvol-mapper"
 #define ARGV0            "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
-#define FSTYPE           "fuse.rbdvol"
+#define FSTYPE           FUSE_ABORT_FSTYPE
 #define HELLO_MS         2000 /* a mapper answers at once, whatever the cluster does */
 #define KILL_MS          2000
 #define SCOPE_MS         2000 /* PID 1 answers in one or two */
@@ -415,33 +416,6 @@ static int fuse_hear(int control, struct mapping_health *ret)
     return 1;
 }
 
-/* The kernel's own lever, where fusectl is mounted: it frees also what waits while the mapper itself hangs in
- * the kernel. Each connection is known by the minor number of its file system. */
-static void abort_connection(const struct mapping *m)
-{
-    struct mount_entry e;
-    struct error ignored;
-    char path[64];
-    if (mountinfo_at(m->file, &e, &ignored) != 1 || strcmp(e.fstype, FSTYPE) != 0)
-        return;
-    (void)snprintf(path, sizeof path, "/sys/fs/fuse/connections/%u/abort", e.minor);
-    auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd >= 0 && write(fd, "1", 1) < 0)
-        log_warning("cannot write %s: %s", path, error_text(errno));
-}
-
-static int fuse_fail(const struct mapping *m, struct error *err)
-{
-    abort_connection(m);
-    auto_close int fd = (int)syscall(SYS_pidfd_open, m->pid, 0);
-    if (fd < 0 || !procs_alive(m->pid, m->pid_start)) /* the pid is held by fd from here on */
-        return 0;
-    if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-        return error_set(err, -errno, "cannot end the mapper of '%s' (pid %d): %s", m->name.image,
-                         (int)m->pid, error_text(errno));
-    return 0;
-}
-
 static int fuse_change(struct mapping *m, const struct image_change *change, moment deadline,
                        struct error *err)
 {
@@ -609,6 +583,6 @@ const struct mapper mapper_fuse = {
     .change = fuse_change,
     .ask = fuse_ask,
     .hear = fuse_hear,
-    .fail = fuse_fail,
+    .fail = fuse_abort,
     .find = fuse_find,
 };
