@@ -244,6 +244,11 @@ class Cluster:
         process = self.daemon(name)
         process.signal(signal.SIGSTOP)
 
+    def start_monitor(self):
+        """Again, after its process was killed: the OSDs keep everything in memory, the monitor on disk."""
+        mon = Process.spawn(["ceph-mon", "-f", "-i", "a", "-c", self.conf], f"{self.dir}/mon.out", env=self.env())
+        mon.save(f"{self.dir}/mon.pid")
+
     def resume(self, name):
         self.daemon(name).signal(signal.SIGCONT)
 
