@@ -134,3 +134,23 @@ def test_unmount_lets_go_at_once_and_ends_when_the_cluster_is_back(world, d, nam
     d.unmount("here", "next")
     d.unmount("shared", "first")
     d.unmount("shared", "second")
+
+
+def test_a_volume_whose_pool_was_deleted_goes_down_and_leaves_nothing(world):
+    """Row 49; its data is gone for good, its mount, device and mapper need not stay."""
+    cluster = world.cluster
+    cluster.ceph("osd", "pool", "create", "doomed", "8", "8", "replicated")
+    cluster.rbd("pool", "init", "doomed")
+    d = world.daemon(pool="rbd,doomed", ceph_timeout=f"{TIMEOUT}s").await_cluster()
+    d.create("doomed/lost", size="64M", fstype="ext4")
+    d.create("kept", size="64M", fstype="ext4")
+    lost, kept = d.mount("doomed/lost", "a"), d.mount("kept", "a")
+    cluster.ceph("osd", "pool", "rm", "doomed", "doomed", "--yes-i-really-really-mean-it")
+    assert d.get("doomed/lost")["Mountpoint"] == lost
+    thread, replies = check_released(d, "lost", "a")
+    until(lambda: mounts.at(lost) is None and len(d.mappers()) == 1, "the lost volume to go down", 60)
+    thread.join(60)
+    assert d.get("kept")["Mountpoint"] == kept
+    d.unmount("kept", "a")
+    until(lambda: not d.must("/Rbdvol.Status")["Volumes"], "nothing to be pending", 30)
+    assert replies[0].status in (200, 500)
