@@ -20,6 +20,7 @@ from daemon import RBDVOL, Daemon  # noqa: E402
 from dockercli import DRIVER, PLUGINS, Docker, sweep_plugins  # noqa: E402
 from engine import Engine  # noqa: E402
 from leaks import Leaks  # noqa: E402
+from mounts import leave_the_others  # noqa: E402
 from relay import Relay  # noqa: E402
 
 _numbers = itertools.count(1)
@@ -30,6 +31,8 @@ def pytest_configure(config):
         pytest.exit("these tests mount file systems: run them as root", returncode=2)
     if not os.access(RBDVOL, os.X_OK):
         pytest.exit(f"{RBDVOL} is not built", returncode=2)
+    if not config.option.collectonly:
+        leave_the_others()
     # a terminated run takes down what it started, as an interrupted one does
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 

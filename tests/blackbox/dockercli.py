@@ -88,9 +88,14 @@ class Docker:
         return {one["ID"]: one["Count"] for one in self.daemon.get(volume)["Status"]["holders"]}
 
     def clean(self):
-        containers = self("ps", "-aq").split()
-        if containers:
-            self("rm", "-f", "-v", *containers)
+        def emptied():
+            """Whoever removes a container at the same time (--rm, a test's thread that was left) does it for us."""
+            containers = self("ps", "-aq").split()
+            if containers:
+                self.engine.run("rm", "-f", "-v", *containers)
+            return not containers
+
+        until(emptied, "all containers to be removed", 60)
         volumes = self("volume", "ls", "-q").split("\n")
         if volumes != [""]:
             self.engine.run("volume", "rm", "-f", *volumes)

@@ -99,9 +99,9 @@ def test_all_options_may_come_from_the_environment(world):
 
 
 def test_what_has_no_effect_yet_says_so_at_start(world):
-    d = world.daemon(takeover="silent", io_stuck_action="error")
+    d = world.daemon(io_stuck_action="error")
     log = d.log_text()
-    assert "takeover" in log and "io-stuck-action" in log and "version" in log
+    assert "io-stuck-action" in log and "version" in log
 
 
 def test_two_instances_run_side_by_side(world):

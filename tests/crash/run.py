@@ -12,7 +12,6 @@ there, and nothing is left behind.
 """
 
 import argparse
-import ctypes
 import multiprocessing
 import os
 import queue
@@ -26,12 +25,15 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TESTS = os.path.dirname(HERE)
 sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "blackbox", "crash")]
 
+import mounts  # noqa: E402
 from bench import Bench, NotReached  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from operations import OPERATIONS  # noqa: E402
 from points import Point  # noqa: E402
 
 CHUNK = 12  # runs between two looks into the queue
+
+
 def job_random(operation, took, seed):
     dice = random.Random(seed)
     victims = ("daemon",) if operation.spares_mapper else dice.choice((("daemon",), ("mapper",), ("daemon", "mapper")))
@@ -219,17 +221,9 @@ def run(args, cluster):
     return report.end()
 
 
-def leave_the_others():
-    """A mount namespace of our own: nobody's `unshare` takes a copy of our mounts along, and holds it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    new_namespace, recursive_private = 0x20000, 0x4000 | 1 << 18
-    if libc.unshare(new_namespace) or libc.mount(b"none", b"/", None, recursive_private, None):
-        raise OSError(ctypes.get_errno(), "cannot make a mount namespace")
-
-
 def main():
     args = arguments()
-    leave_the_others()
+    mounts.leave_the_others()
     cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"))
     # a fence is a command of the monitors: a second each would be an hour in all
     cluster.ceph("tell", "mon.a", "config", "set", "paxos_propose_interval", "0.05")
