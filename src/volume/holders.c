@@ -48,6 +48,12 @@ int holders_admit(const struct holders *h, const char *id, bool shared, struct e
             "in use on this host since %s by a caller without a mount ID (dvdcli or Mesos); it ends with "
             "that caller's unmount, or make the volume with -o sharing=host",
             since);
+    if (strcmp(first->id, HOLDER_UNKNOWN) == 0)
+        return error_set(err, -EBUSY,
+                         "in use on this host, found so at %s without a record of by whom; it ends with that "
+                         "one's Unmount, "
+                         "or by `rbdvol release`",
+                         since);
     return error_set(
         err, -EBUSY,
         "in use on this host since %s by mount ID %.12s; one container at a time may have it. If both are "
@@ -77,6 +83,12 @@ void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_st
         was->count++;
         was->pending++;
     }
+}
+
+void holders_add_unknown(struct holders *h)
+{
+    holders_add(h, HOLDER_UNKNOWN, 0, 0, false);
+    holders_confirm(h, HOLDER_UNKNOWN);
 }
 
 /* Removes the holder at h when nothing is left of it. */

@@ -13,6 +13,10 @@
 
 #define HOLDER_ID_MAX 128
 
+/* Whoever uses a volume that was found mounted and in use without a state file. Ends by an Unmount of any ID,
+ * or when nobody uses the volume and somebody else wants it. */
+#define HOLDER_UNKNOWN "unknown"
+
 struct holder {
     char id[HOLDER_ID_MAX + 1]; /* "": the flag of callers without an ID (dvdcli: N mounts, one unmount) */
     unsigned count;   /* Docker mounts and unmounts with a running container's own ID for docker cp */
@@ -44,6 +48,9 @@ int holders_admit(const struct holders *h, const char *id, bool shared, struct e
  * (Docker was killed and mounts again under the same ID: seen with 20.10), once the answer has arrived:
  * until then the holder can become again what it was. Callers without an ID are always gone. */
 void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_start, bool peer_gone);
+
+/* The volume was found in use: by HOLDER_UNKNOWN. */
+void holders_add_unknown(struct holders *h);
 
 /* Is somebody waiting for an answer? */
 bool holders_pending(const struct holders *h);

@@ -236,7 +236,7 @@ int unmount_volume(struct volumes *e, const char *text, const char *id, moment d
     bool known, last;
     {
         LOCK_SCOPE(&v->lock);
-        known = holders_release(&v->holders, id);
+        known = holders_release(&v->holders, id) || holders_release(&v->holders, HOLDER_UNKNOWN);
         last = v->holders.n == 0;
         statefile_save(e, v);
         pthread_cond_broadcast(&v->changed);

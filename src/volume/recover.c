@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "host/loop.h"
+#include "host/mountinfo.h"
+#include "host/procs.h"
 #include "volume/drive.h"
 #include "volume/ladder.h"
 #include "volume/lost.h"
@@ -14,6 +17,7 @@
 #include "volume/watch.h"
 
 #define RECOVERING "recovering"
+#define SECTOR     512
 
 /* The gate of a volume that nobody can know of yet. */
 static void close_gate(struct volume *v)
@@ -62,7 +66,7 @@ static bool take_mapping(void *arg, const struct mapping *m)
     bool taken = false;
     {
         LOCK_SCOPE(&v->lock);
-        if (!v->busy) { /* without a state file: nobody holds it, so it will be taken down */
+        if (!v->busy) { /* without a state file: taken down, unless somebody uses it */
             close_gate(v);
             memcpy(v->image_id, m->image_id, sizeof v->image_id);
             memcpy(v->mapping.id, m->id, sizeof v->mapping.id);
@@ -104,12 +108,56 @@ static void without_mapping(struct volumes *e, struct volume *v)
     v->rung = RUNG_CLAIMED;
 }
 
+/* What can be told of a mounted volume without its state file, and without the cluster. */
+static void find_facts(struct volumes *e, struct volume *v)
+{
+    char path[PATH_MAX], sectors[32];
+    struct error ignored;
+    struct mount_entry *m = malloc(sizeof *m); /* large: three paths */
+    if (!m)
+        abort();
+    struct volume_facts f = { .sharing = SHARING_EXCLUSIVE };
+    if (mountinfo_at(engine_mountpoint(e, &v->name, path), m, &ignored) == 1)
+        (void)snprintf(f.fstype, sizeof f.fstype, "%.*s", (int)sizeof f.fstype - 1, m->fstype);
+    free(m);
+    (void)snprintf(path, sizeof path, "/sys/dev/block/%u:%u/size", v->node.major, v->node.minor);
+    if (file_read_line(path, sectors, sizeof sectors, &ignored) == 0)
+        f.size = strtoull(sectors, NULL, 10) * SECTOR;
+    memcpy(f.device, v->node.path, sizeof f.device);
+    (void)snprintf(f.mapper, sizeof f.mapper, "%s", v->mapping.mapper->name);
+    v->facts = f;
+    v->known = true;
+}
+
+/* Mounted, and in use, but nobody is on record for it: its state file is gone. What is in use stays. For who
+ * has the gate. */
+static void keep_if_used(struct volumes *e, struct volume *v)
+{
+    char mountpoint[PATH_MAX], who[160];
+    if (v->known || v->rung != RUNG_MOUNTED || !v->mapping.mapper ||
+        procs_pinning(v->node.major, v->node.minor, engine_mountpoint(e, &v->name, mountpoint), who,
+                      sizeof who) != 1)
+        return;
+    LOCK_SCOPE(&v->lock);
+    holders_add_unknown(&v->holders);
+    find_facts(e, v);
+    log_warning("adopted a volume without a state file pool=%s image=%s: %s uses it", v->name.pool,
+                v->name.image, who);
+}
+
+static bool is_recovering(struct volume *v)
+{
+    LOCK_SCOPE(&v->lock);
+    return v->busy && strcmp(v->busy, RECOVERING) == 0;
+}
+
 static void settle(struct volumes *e, struct volume *v)
 {
+    if (!is_recovering(v))
+        return;
+    keep_if_used(e, v);
     {
         LOCK_SCOPE(&v->lock);
-        if (!v->busy || strcmp(v->busy, RECOVERING) != 0)
-            return;
         if (!v->mapping.mapper)
             without_mapping(e, v);
         v->redo = true;

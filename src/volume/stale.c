@@ -32,8 +32,11 @@ static enum verdict look(struct volumes *e, struct volume *v, char *who, size_t 
     }
     if (v->rung != RUNG_MOUNTED)
         return UNKNOWN;
-    int rc = procs_mounted_elsewhere(v->node.major, v->node.minor, engine_mountpoint(e, &v->name, mountpoint),
-                                     who, size);
+    (void)engine_mountpoint(e, &v->name, mountpoint);
+    /* Who is not known need be no container. */
+    int rc = holders_find(&v->holders, HOLDER_UNKNOWN)
+                 ? procs_pinning(v->node.major, v->node.minor, mountpoint, who, size)
+                 : procs_mounted_elsewhere(v->node.major, v->node.minor, mountpoint, who, size);
     return rc == 0 ? UNUSED : rc == 1 ? USED : UNKNOWN;
 }
 
@@ -46,6 +49,8 @@ static bool is_stale(const struct holder *h)
 {
     if (h->id[0] == '\0' || h->pending)
         return false;
+    if (strcmp(h->id, HOLDER_UNKNOWN) == 0)
+        return true;
     return caller_gone(h) || time(NULL) - h->since > OLD_S;
 }
 

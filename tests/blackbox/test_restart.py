@@ -2,6 +2,7 @@
 """The daemon goes and comes back; volumes stay where they are."""
 
 import os
+import subprocess
 import threading
 
 import mounts
@@ -175,6 +176,61 @@ def test_a_lost_state_file_loses_no_data_and_leaves_nothing(daemon):
     with open(os.path.join(daemon.mount("db", "b"), "file"), encoding="ascii") as f:
         assert f.read() == "kept"
     daemon.unmount("db", "b")
+
+
+def lose_state_files(daemon):
+    folder = os.path.join(daemon.path("state-dir"), "volumes")
+    for name in os.listdir(folder):
+        os.unlink(os.path.join(folder, name))
+
+
+@pytest.mark.parametrize("end_by", ["unmount", "release"])
+def test_a_lost_state_file_takes_nothing_from_who_uses_the_volume(daemon, end_by):
+    daemon.create("db", size="1G", fstype="ext4")
+    point = daemon.mount("db", "a")
+    with open(os.path.join(point, "file"), "w", encoding="ascii") as f:
+        daemon.kill()
+        lose_state_files(daemon)
+        daemon.start()
+        daemon.await_cluster()
+        until(lambda: "recovering" not in daemon.get("db")["Status"]["state"], "it to be adopted", 10)
+        got = daemon.get("db")
+        assert got["Mountpoint"] == point
+        assert got["Status"]["state"] == "mounted" and got["Status"]["size"] == 1 << 30 and got["Status"]["fstype"] == "ext4"
+        assert [h["ID"] for h in got["Status"]["holders"]] == ["unknown"]
+        assert "unknown" in daemon.cli("status").stdout
+        assert "without a record" in daemon.refused("Mount", Name="db", ID="b")
+        f.write("written after")
+        f.flush()
+        os.fsync(f.fileno())
+    if end_by == "unmount":
+        daemon.unmount("db", "a")
+    else:
+        done = daemon.cli("release", "db", "unknown")
+        assert done.returncode == 0, done.stderr
+        until(lambda: mounts.at(point) is None and not daemon.mappers(), "the volume to go down", 20)
+    assert mounts.at(point) is None
+    with open(os.path.join(daemon.mount("db", "b"), "file"), encoding="ascii") as f:
+        assert f.read() == "written after"
+    daemon.unmount("db", "b")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_somebody_mounts_over_a_volume_stays(daemon, restarted):
+    daemon.create("db", size="1G", fstype="ext4")
+    point = daemon.mount("db", "a")
+    subprocess.run(["mount", "-t", "tmpfs", "squatter", point], check=True)
+    try:
+        if restarted:
+            daemon.kill()
+            daemon.start()
+            daemon.await_cluster()
+        assert "squatter" in daemon.refused("Unmount", Name="db", ID="a")
+        assert mounts.at(point).source == "squatter"
+        assert len(daemon.mappers()) == 1, "the lock was given away under a mounted volume"
+    finally:
+        subprocess.run(["umount", point], check=True)
+    until(lambda: mounts.at(point) is None and not daemon.mappers(), "the volume to go down by itself", 40)
 
 
 def test_killed_in_the_middle_of_a_mount_nothing_is_left_after_the_next_start(world, daemon):

@@ -12,6 +12,7 @@
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
 #include "volume/query.h"
+#include "volume/stale.h"
 
 static const char *state_path(const struct fixture *f, const char *file)
 {
@@ -210,6 +211,62 @@ static void what_was_mounted_over_it_is_neither_adopted_nor_taken_down(void **st
     expect_gone(f);
 }
 
+/* What is in use stays, whatever is on record. */
+static void a_used_volume_without_a_state_file_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    json_t *volume, *left;
+    unsigned dropped = 0;
+    for (int how = 0; how < 3; how++) {
+        if (!fake_image_find("rbd", "db")) {
+            mount_and_leave(f);
+        } else {
+            assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+            fixture_settle(f);
+            fixture_stop(f);
+        }
+        assert_int_equal(unlink(state_path(f, "rbd+db.json")), 0);
+        fake_pin("pid 4711 (sh)");
+        fake_mounted_elsewhere("pid 4711 (sh)");
+        fake_calls_reset();
+        fixture_start(f);
+        fixture_expect_trace("");
+        assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
+        assert_int_equal(query_get(f->engine, "db", &volume, &err), 0);
+        const json_t *status = json_object_get(volume, "Status");
+        assert_string_equal(json_string_value(json_object_get(volume, "Mountpoint")),
+                            fixture_mountpoint(f, "db"));
+        assert_string_equal(json_string_value(json_object_get(status, "fstype")), "xfs");
+        assert_string_equal(
+            json_string_value(json_object_get(json_array_get(json_object_get(status, "holders"), 0), "ID")),
+            "unknown");
+        json_decref(volume);
+        assert_int_equal(fixture_mount(f, "db", "two", &err), -EBUSY);
+        assert_non_null(strstr(err.msg, "without a record"));
+        assert_int_equal(
+            release_holder(f->engine, "db", "unknown", false, clock_in_ms(5000), &dropped, &left, &err),
+            -EBUSY);
+        assert_non_null(strstr(err.msg, "pid 4711"));
+        fake_pin(NULL);
+        fake_mounted_elsewhere(NULL);
+        if (how == 0) { /* the container's Unmount, of an ID that nobody knows any more */
+            assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+        } else if (how == 1) {
+            assert_int_equal(
+                release_holder(f->engine, "db", "unknown", false, clock_in_ms(5000), &dropped, &left, &err),
+                0);
+            assert_int_equal(dropped, 1);
+            json_decref(left);
+        } else { /* nobody uses it, and another one wants it */
+            assert_int_equal(fixture_mount(f, "db", "two", &err), 0);
+            assert_int_equal(fixture_holders(f, "db"), 1);
+            assert_int_equal(fixture_unmount(f, "db", "two", &err), 0);
+        }
+        expect_gone(f);
+    }
+}
+
 static void a_mapper_without_a_state_file_is_taken_down(void **state)
 {
     struct fixture *f = *state;
@@ -274,6 +331,7 @@ int main(void)
         TEST(a_mount_whose_answer_was_cut_off_is_undone),
         TEST(files_of_another_boot_or_version_and_broken_ones_are_removed),
         TEST(what_was_mounted_over_it_is_neither_adopted_nor_taken_down),
+        TEST(a_used_volume_without_a_state_file_stays),
         TEST(a_mapper_without_a_state_file_is_taken_down),
         TEST(a_daemon_that_can_use_no_mapper_says_so_and_takes_down_what_is_mapped),
         TEST(a_mount_that_comes_while_it_looks_waits_for_what_it_finds),
