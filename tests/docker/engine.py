@@ -48,16 +48,19 @@ class Failed(Exception):
 class Engine:
     """A dockerd in a directory: start() makes it, stop() takes it away."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, spawn=Process.spawn, cgroup=None):
+        """spawn: how processes are started: a test host's, for one that runs there. cgroup: above those of its containers."""
         self.dir = os.path.abspath(directory)
         self.host = f"unix://{self.dir}/docker.sock"
+        self._spawn = spawn
+        self._cgroup = cgroup
         self.as_new = True  # False: a test has restarted dockerd
 
     # -- its life
 
     @classmethod
-    def start(cls, directory=None):
-        self = cls(directory or tempfile.mkdtemp(prefix="rbdvol-docker-"))
+    def start(cls, directory=None, **how):
+        self = cls(directory or tempfile.mkdtemp(prefix="rbdvol-docker-"), **how)
         os.makedirs(self.dir, mode=0o700, exist_ok=True)
         if os.listdir(self.dir):
             raise Failed(f"{self.dir} is not empty")
@@ -74,8 +77,8 @@ class Engine:
     def _start_containerd(self):
         with open(f"{self.dir}/containerd.toml", "w", encoding="ascii") as f:
             f.write(CONTAINERD_CONF.format(dir=self.dir))
-        containerd = Process.spawn(["containerd", "--config", f"{self.dir}/containerd.toml", "--log-level", "warn"],
-                                   f"{self.dir}/containerd.log")
+        containerd = self._spawn(["containerd", "--config", f"{self.dir}/containerd.toml", "--log-level", "warn"],
+                                 f"{self.dir}/containerd.log")
         containerd.save(f"{self.dir}/containerd.pid")
         until(lambda: os.path.exists(f"{self.dir}/containerd.sock") or not containerd.alive(), "containerd's socket", 20)
         if not containerd.alive():
@@ -94,8 +97,8 @@ class Engine:
                  f"--containerd={self.dir}/containerd.sock", f"--storage-driver={self._storage_driver()}",
                  "--exec-opt=native.cgroupdriver=cgroupfs", "--bridge=none", "--iptables=false", "--ip6tables=false",
                  "--ip-forward=false", "--ip-masq=false", "--userland-proxy=false", "--log-level=warn",
-                 "--shutdown-timeout=3"]
-        dockerd = Process.spawn(words, f"{self.dir}/dockerd.log")
+                 "--shutdown-timeout=3", *([f"--cgroup-parent={self._cgroup}"] if self._cgroup else [])]
+        dockerd = self._spawn(words, f"{self.dir}/dockerd.log")
         dockerd.save(f"{self.dir}/dockerd.pid")
 
     def await_dockerd(self, seconds=40):
@@ -119,6 +122,15 @@ class Engine:
         """SIGKILL to dockerd alone: containers run on until it starts again, and beyond that with live_restore."""
         self.as_new = False
         self.daemon("dockerd").kill()
+
+    def boot(self):
+        """containerd and dockerd again, on a host that died and came back: what is kept in /run is gone."""
+        shutil.rmtree(f"{self.dir}/run", ignore_errors=True)
+        for name in os.listdir(self.dir):
+            if name.endswith((".sock", ".ttrpc", ".pid")):
+                os.unlink(f"{self.dir}/{name}")
+        self._start_containerd()
+        self.start_dockerd()
 
     def renew(self):
         """After a test: a dockerd that runs, without live-restore, and knows only drivers of which it has volumes. False
