@@ -4,12 +4,13 @@
 off; the services go on elsewhere with every line that they had fsynced, soon after Swarm started them, and the node comes back.
 
     run.py                           20 rounds, or as many as RBDVOL_SWARM_ROUNDS says
-    run.py --rounds 3 --only cut     fewer, of one kind: kill, power or cut
+    run.py --rounds 3 --only cut     fewer, of one kind: kill, power, cut or half
     run.py --seed N                  the same again, as a run has printed it
     run.py --results FILE            lines of "pass|fail NAME" for ./check
 
 kill: all processes of the node are killed. power: the same, and its peers see no connection end. cut: its link is down until the
-services have gone on elsewhere, and its old containers still run when it is up again.
+services have gone on elsewhere, and its old containers still run when it is up again. half: the same, and at first it finds only
+the Ceph cluster again: rbdvol sees that it has lost its volumes before Swarm ends the containers.
 """
 
 import argparse
@@ -41,7 +42,7 @@ WITHIN = {"silent": 10, "dead": WATCH + 5}
 VOLUMES = {takeover: f"of-{takeover}" for takeover in WITHIN}
 SWARM_NOTICES = 90
 NOTICES = 10  # a fenced client that it is fenced, once it can know
-KINDS = ("cut", "kill", "cut", "power")
+KINDS = ("cut", "kill", "half", "power")
 
 
 class Round:
@@ -51,6 +52,8 @@ class Round:
         self.kind = kind
         self.dice = dice
         self.took = {}  # service -> seconds
+        self.noticed = self.back = None
+        self.lines = 0
         self.old = {s: self.running_task(s) for s in WITHIN}
         self.starts = {s: Starts(swarm, s) for s in WITHIN}
         names = swarm.node_names()
@@ -75,26 +78,39 @@ class Round:
         self.check_lines()
         stopped = {s: self.said(s) for s in WITHIN}
         let_pass(self.dice.uniform(0, 2))
-        if self.kind == "cut":
-            self.heal()
-        else:
-            self.victim.come_back()
+        back = time.monotonic()
+        self.come_back()
         until(lambda: not self.left_on_victim(), f"nothing to be left on {self.victim.name}", 60, interval=0.1)
         self.swarm.await_ready()
+        self.back = time.monotonic() - back
         for s in WITHIN:
-            assert self.said(s) == stopped[s], f"{s}: the old container went on: {self.said(s)[0][len(stopped[s][0]):]}"
+            assert self.said(s) == stopped[s], f"{s}: the old container went on: {self.said(s)[len(stopped[s]):]}"
             self.await_another_line(s)
         self.check_lines()
-        return time.monotonic() - began
+
+    def fail(self):
+        if self.kind in ("cut", "half"):
+            self.victim.link_down()
+        else:
+            self.victim.die(power=self.kind == "power")
+
+    def come_back(self):
+        """What still ran in a host that was cut off finds out that it is fenced."""
+        if self.kind in ("kill", "power"):
+            self.victim.come_back()
+            return
+        if self.kind == "half":
+            self.victim.cut_from(self.swarm.manager.address)
+        self.victim.link_up()
+        if self.kind == "half":
+            self.await_lost()
+            self.victim.heal_from(self.swarm.manager.address)
 
     def said(self, service):
         return self.acks.of_task(service, self.old[service]["ID"])[0]
 
-    def fail(self):
-        if self.kind == "cut":
-            self.victim.link_down()
-        else:
-            self.victim.die(power=self.kind == "power")
+    def errors(self, service):
+        return self.acks.of_task(service, self.old[service]["ID"])[1]
 
     def await_taken_over(self, began):
         def all_run():
@@ -118,27 +134,21 @@ class Round:
         until(lambda: len(self.acks.all(service)) > before, f"{service} to go on", 20)
 
     def check_lines(self):
+        self.lines = 0
         for s in WITHIN:
             acknowledged = self.acks.all(s)
             d = self.rival.daemon_of(s)
             with open(self.rival.path(f"{d.path('mount-root')}/rbd/{VOLUMES[s]}/lines"), encoding="utf-8", errors="replace") as f:
                 found = lines.problems(f.read(), acknowledged)
             assert not found, f"{s}: {found}"
+            self.lines += len(acknowledged)
 
-    def heal(self):
-        """The old containers still run when the link is back: the volume is marked lost before it is taken down."""
-        self.victim.link_up()
-        began = time.monotonic()
-        lost = {}
-
-        def all_lost():
-            for s in WITHIN:
-                if s not in lost and self.victim.state_of(s, VOLUMES[s]) == "lost":
-                    lost[s] = time.monotonic() - began
-            return len(lost) == len(WITHIN)
-
-        until(all_lost, "the volumes to be marked lost", 2 * NOTICES, interval=0.05)
-        self.lost = max(lost.values())
+    def await_lost(self):
+        """While its containers still run, and only get errors."""
+        for s in WITHIN:
+            state = lambda s=s: self.victim.state_of(s, VOLUMES[s])
+            until(lambda: state() == "lost", f"the volume of {s} to be marked lost, not {state()!r}", 2 * NOTICES)
+            until(lambda s=s: self.errors(s), f"the old container of {s} to see errors", NOTICES)
 
     def left_on_victim(self):
         return [left for s in WITHIN for left in self.victim.remains(s)] + self.victim.engine.docker("ps", "-q").split()
@@ -147,6 +157,8 @@ class Round:
         text = f"{self.kind} of {self.victim.name}"
         if len(self.took) == len(WITHIN):
             text += f": started anew after {self.noticed:.0f} s, then " + ", ".join(f"{s} {self.took[s]:.1f} s" for s in WITHIN)
+        if self.back:
+            text += f"; the node is back after {self.back:.0f} s"
         return text
 
 
@@ -267,11 +279,10 @@ def main():
             def one(kind=kind):
                 r = Round(run.swarm, run.acks, kind, dice)
                 try:
-                    took = r.run()
-                except BaseException as e:
-                    e.args = (f"{r}: {e}",)
-                    raise
-                return f"{r}; {took:.0f} s"
+                    r.run()
+                except AssertionError as e:
+                    raise AssertionError(f"{r}: {e}") from e
+                return f"{r}; {r.lines} lines"
 
             # a swarm in an unknown state says nothing about the rounds that follow
             going = going and report.step(run, f"swarm round {n}", one)
