@@ -29,6 +29,7 @@ TESTS = os.path.dirname(HERE)
 sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "docker", "blackbox", "swarm")]
 
 import lines  # noqa: E402
+import mounts  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from image import exported  # noqa: E402
 from leaks import Leaks  # noqa: E402
@@ -269,6 +270,7 @@ def arguments():
 
 def main():
     args = arguments()
+    mounts.leave_the_others()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is taken down
     report = Report(args.results)
     dice = random.Random(args.seed)
