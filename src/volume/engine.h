@@ -25,6 +25,7 @@ struct volumes {
     pthread_cond_t changed;
     bool stopping;
     bool keeper_started;
+    moment check_owners_at;                 /* ownercheck.h */
     bool recovered;                         /* the mappers of an earlier daemon have been looked for */
     char clients[CLIENTS_MAX][ADDRESS_MAX]; /* the control clients that this instance has been (former.h) */
     unsigned nclients, earlier;             /* all of them; those that are dead by now */

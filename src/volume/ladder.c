@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "ceph/blocklist.h"
 #include "host/loop.h"
 #include "host/mountinfo.h"
 #include "host/procs.h"
@@ -27,6 +28,7 @@
 #define LONG_MS                                                                                              \
     (24 * 3600000L) /* fsck, log replay, an unmount with gigabytes dirty: not killed at anybody's budget */
 #define CLOSED_MS 5000
+#define FENCE_MS  10000
 #define UNMAP_MS  60000
 
 static void arrive(struct volumes *e, struct volume *v, enum rung rung)
@@ -176,12 +178,24 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
     return 0;
 }
 
-/* What was in flight when the volume was lost is not to keep anybody waiting. */
-static void fail_lost(const struct volume *v)
+/* What was in flight when the volume was lost is not to keep anybody waiting, nor to land any more. What this
+ * host cannot end, the cluster does: once fenced, the client's I/O fails. */
+static void fail_lost(struct volumes *e, struct volume *v)
 {
-    struct error err;
-    if (v->mapping.mapper->fail && v->mapping.mapper->fail(&v->mapping, &err) < 0)
-        log_warning("%s", err.msg);
+    auto_place struct place p = PLACE_NONE;
+    struct error err = { 0 };
+    struct mapping *m = &v->mapping;
+    int rc = 0;
+    if (m->mapper->fail) {
+        rc = m->mapper->fail(m, &err);
+    } else if (!m->fenced && blocklist_address_ok(m->address)) {
+        rc = engine_place(e, &v->name, &p, &err);
+        if (rc == 0)
+            rc = blocklist_add(&p, m->address, clock_in_ms(FENCE_MS), &err);
+        m->fenced = rc == 0;
+    }
+    if (rc < 0)
+        log_warning("the I/O of a lost volume may go on: %s", err.msg);
 }
 
 static int down_umount(struct volumes *e, struct volume *v, struct error *err)
@@ -191,7 +205,7 @@ static int down_umount(struct volumes *e, struct volume *v, struct error *err)
     volume_says(v, "unmounting");
     engine_mountpoint(e, &v->name, mountpoint);
     if (lost)
-        fail_lost(v);
+        fail_lost(e, v);
     int rc = v->device ? 0 : device_start(&v->device, err);
     if (rc == 0)
         rc = device_umount(v->device, mountpoint, &v->node, lost, clock_in_ms(LONG_MS), err);
@@ -282,7 +296,7 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
             return 0;
     }
     if (lost)
-        fail_lost(v);
+        fail_lost(e, v);
     int rc = mapper->wait_closed ? mapper->wait_closed(&v->mapping, clock_in_ms(CLOSED_MS), err) : 0;
     /* Nobody can write any more, but the file system lives as long as its last user, and none of the same
      * uuid can be mounted beside it. */

@@ -68,8 +68,8 @@ struct volume {
     bool lost; /* the mapping was fenced or ended under us, and nobody has it mounted again yet (lost.h) */
     bool reviving;           /* it was lost, and climbs again */
     struct volume_loss loss; /* of both */
-    moment
-        stuck_since; /* since then none of the I/O in flight has been answered, for longer than io-stuck; 0 */
+    moment stuck_since;      /* none of the I/O in flight has been answered since, longer than io-stuck; 0 */
+    unsigned unowned;        /* how often in a row its lock was not its client's (ownercheck.h) */
 
     /* Below: for who has the gate only. */
     char image_id[IMAGE_ID_LEN + 1];

@@ -12,6 +12,7 @@
 #include "volume/drive.h"
 #include "volume/engine.h"
 #include "volume/former.h"
+#include "volume/ownercheck.h"
 #include "volume/recover.h"
 #include "volume/watch.h"
 
@@ -117,6 +118,7 @@ static void *keep(void *arg)
     while (!e->stopping) {
         pthread_mutex_unlock(&e->lock);
         tend(e);
+        ownercheck_tick(e);
         if (clock_left_ms(collect_at) == 0 && cluster_is_up(e)) {
             start_collector(e);
             collect_at = clock_in_ms(COLLECT_MS);

@@ -19,12 +19,14 @@ static struct entry {
 } mappings[MAPPINGS]; /* the world's lock guards all that is here */
 static unsigned next;
 static char refusal[128];
+static const struct mapper *used = &mapper_fuse;
 
 void fake_mappings_reset(void)
 {
     memset(mappings, 0, sizeof mappings);
     next = 0;
     refusal[0] = '\0';
+    used = &mapper_fuse;
 }
 
 void fake_mapper_refuse(const char *why)
@@ -125,11 +127,9 @@ static int map_image(struct fake_image *image, const struct image_name *name, co
         return error_set(err, -ENOSPC, "no more fake mappings");
     if (fake_image_lock(image, "rbd_lock"))
         return error_set(err, -EBUSY, "another client holds the lock");
-    struct mapping m = { .mapper = &mapper_fuse,
-                         .name = *name,
-                         .pid = (pid_t)(FIRST_PID + ++next),
-                         .pid_start = next,
-                         .control = -1 };
+    struct mapping m = {
+        .mapper = used, .name = *name, .pid = (pid_t)(FIRST_PID + ++next), .pid_start = next, .control = -1
+    };
     (void)snprintf(m.id, sizeof m.id, "%016x", next);
     memcpy(m.image_id, image->id, sizeof m.image_id);
     (void)snprintf(m.address, sizeof m.address, "192.0.2.1:0/%u", 1000 + next);
@@ -242,6 +242,13 @@ static int health(struct mapping *m, struct mapping_health *ret, struct error *e
     return 0;
 }
 
+static int hear(int control, struct mapping_health *ret)
+{
+    (void)control;
+    (void)ret;
+    return 0;
+}
+
 static int fail(const struct mapping *m, struct error *err)
 {
     int rc = fake_call("fail", m->name.image, err);
@@ -305,9 +312,26 @@ const struct mapper mapper_fuse = {
     .alive = mapper_alive,
     .health = health,
     .change = change,
+    .hear = hear,
     .fail = fail,
     .find = find_all,
 };
+
+/* One whose client nobody can ask. */
+static const struct mapper mapper_kernel = {
+    .name = "kernel",
+    .probe = probe,
+    .map = map,
+    .unmap = unmap,
+    .alive = mapper_alive,
+    .health = health,
+    .find = find_all,
+};
+
+void fake_mapper_kernel(void)
+{
+    used = &mapper_kernel;
+}
 
 int mapper_choose(const char *name, const struct mapper_image *image, const struct mapper **ret, char *why,
                   size_t size, struct error *err)
@@ -315,7 +339,7 @@ int mapper_choose(const char *name, const struct mapper_image *image, const stru
     int rc = probe(image, err);
     if (rc < 0)
         return rc;
-    *ret = &mapper_fuse;
+    *ret = used;
     (void)snprintf(why, size, "%s: the fake one", name);
     return 0;
 }

@@ -97,6 +97,8 @@ void fake_rename_stops_after(unsigned writes, int code);
 
 /* NULL: a mapper can be used; otherwise why none can. */
 void fake_mapper_refuse(const char *why);
+/* Mappings are made from now on by a mapper whose client cannot be asked. */
+void fake_mapper_kernel(void);
 size_t fake_mapping_count(void);
 /* The mapping of the image of this name, copied. false: there is none. */
 bool fake_mapping_find(const char *image, struct mapping *ret);

@@ -280,6 +280,23 @@ static void lost_while_it_is_being_mounted_is_a_failed_mount(void **state)
     assert_int_equal(fake_mapping_count(), 0);
 }
 
+/* A client in the kernel does not tell: the lock does. It is fenced, in case nobody has done that. */
+static void what_cannot_be_asked_is_known_by_its_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_mapper_kernel();
+    mounted(f, "one");
+    taken_over();
+    wait_lost(f, RUNG_DETACHED);
+    expect_status(f, "trouble", "another client's");
+    expect_status(f, "owner", "host2");
+    assert_int_equal(fake_count("blocklist_add"), 1);
+    assert_int_equal(fake_mapping_count(), 0);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_true(fixture_forgotten(f, "db"));
+}
+
 static bool is_stuck(const struct volume *v, unsigned wanted)
 {
     return (v->stuck_since != 0) == wanted;
@@ -348,6 +365,7 @@ int main(void)
         TEST(a_restart_keeps_it_lost_and_mounts_nothing),
         TEST(what_a_container_has_is_found_after_a_restart),
         TEST(lost_while_it_is_being_mounted_is_a_failed_mount),
+        TEST(what_cannot_be_asked_is_known_by_its_lock),
         TEST(stuck_io_is_reported_and_so_is_its_end),
         TEST(stuck_io_is_failed_where_the_operator_says_so),
     };
