@@ -8,6 +8,7 @@
 #include "volume/query.h"
 #include "volume/remove.h"
 #include "volume/resize.h"
+#include "volume/snap.h"
 #include "volume/stale.h"
 #include "volume/unlock.h"
 
@@ -206,6 +207,46 @@ static int resize(struct exchange *x, struct error *err)
     return answer(x, rc, result);
 }
 
+typedef int snap_fn(struct volumes *e, const char *name, const char *snap, moment deadline, json_t **ret,
+                    struct error *err);
+
+static int on_snap(struct exchange *x, snap_fn *run, struct error *err)
+{
+    const char *name, *snap;
+    json_t *result = NULL;
+    int rc = take_name(x, &name, err);
+    if (rc == 0)
+        rc = took(x, fields_text(x->in, "Snap", &snap, err));
+    if (rc == 0)
+        rc = run(x->volumes, name, snap, budget(x, 1), &result, err);
+    return answer(x, rc, result);
+}
+
+static int snap_make(struct exchange *x, struct error *err)
+{
+    return on_snap(x, snap_create, err);
+}
+
+static int snap_take_away(struct exchange *x, struct error *err)
+{
+    return on_snap(x, snap_remove, err);
+}
+
+static int snap_go_back(struct exchange *x, struct error *err)
+{
+    return on_snap(x, snap_rollback, err);
+}
+
+static int snaps(struct exchange *x, struct error *err)
+{
+    const char *name;
+    json_t *result = NULL;
+    int rc = take_name(x, &name, err);
+    if (rc == 0)
+        rc = snap_list(x->volumes, name, budget(x, 2), &result, err);
+    return answer(x, rc, result);
+}
+
 static const struct route routes[] = {
     { "/Plugin.Activate", false, false, activate },
     { "/VolumeDriver.Create", true, false, create },
@@ -221,6 +262,10 @@ static const struct route routes[] = {
     { "/Rbdvol.Release", true, false, release },
     { "/Rbdvol.Unlock", true, false, unlock },
     { "/Rbdvol.Resize", true, false, resize },
+    { "/Rbdvol.Snap.Create", true, false, snap_make },
+    { "/Rbdvol.Snap.List", true, false, snaps },
+    { "/Rbdvol.Snap.Remove", true, false, snap_take_away },
+    { "/Rbdvol.Snap.Rollback", true, false, snap_go_back },
 };
 
 const struct route *routes_find(const char *wanted)

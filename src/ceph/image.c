@@ -247,9 +247,10 @@ int image_drop_name(const struct place *p, const char *name, const char *id, str
 static void take_meta(struct image_header *h, const char *key, const char *value, size_t len)
 {
     static const char *const dangers[] = { "conf_rbd_cache", "conf_rbd_blocklist", "conf_rbd_blacklist" };
-    char **slot = strcmp(key, "rbdvol.spec") == 0     ? &h->spec
-                  : strcmp(key, "rbdvol.making") == 0 ? &h->making
-                                                      : NULL;
+    char **slot = strcmp(key, "rbdvol.spec") == 0      ? &h->spec
+                  : strcmp(key, "rbdvol.making") == 0  ? &h->making
+                  : strcmp(key, "rbdvol.rolling") == 0 ? &h->rolling
+                                                       : NULL;
     if (slot && len <= IMAGE_META_MAX) {
         free(*slot);
         *slot = strndup(value, len);
@@ -324,6 +325,7 @@ void image_header_done(struct image_header *h)
 {
     free(h->spec);
     free(h->making);
+    free(h->rolling);
     free(h->danger);
     *h = (struct image_header){ 0 };
 }

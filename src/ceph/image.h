@@ -64,6 +64,7 @@ struct image_header {
     time_t created; /* 0: unknown */
     char *spec;     /* metadata rbdvol.spec, NULL: not there */
     char *making;   /* metadata rbdvol.making, NULL: not there */
+    char *rolling;  /* metadata rbdvol.rolling, NULL: not there */
     char *danger;   /* a metadata key that would undo our safety (conf_rbd_cache*, conf_rbd_blocklist*), NULL:
                        none */
 };

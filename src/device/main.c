@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/channel.h"
@@ -18,13 +19,18 @@
 #define CHANNEL_FD 3
 #define IDLE_MS    86400000
 #define REPLY_MS   10000
+#define ORPHAN_S   2 /* how long a file system stays frozen that nobody will ask to thaw any more */
 
 /* One request and its reply. False: the daemon is gone, or what it sends makes no sense. */
 static bool serve(struct holding *held)
 {
     json_auto_t *request = NULL, *reply = NULL;
     struct error err = { 0 };
-    int rc = channel_receive(CHANNEL_FD, clock_in_ms(IDLE_MS), &request, &err);
+    bool frozen = held->freeze.root >= 0;
+    int rc =
+        channel_receive(CHANNEL_FD, frozen ? held->freeze.thaw_at : clock_in_ms(IDLE_MS), &request, &err);
+    if (rc == -ETIMEDOUT && frozen)
+        freeze_expire(&held->freeze);
     if (rc < 0)
         return rc == -ETIMEDOUT;
     reply = json_object();
@@ -53,8 +59,12 @@ int main(int argc, char **argv)
     }
     privileges_drop();
     (void)!chdir("/"); /* keeps no file system busy */
-    struct holding held = { .fd = -1 };
+    struct holding held = { .fd = -1, .freeze = { .root = -1 } };
     while (serve(&held))
         ;
+    if (held.freeze.root >= 0) { /* what it was frozen for may still be on its way */
+        (void)nanosleep(&(struct timespec){ .tv_sec = ORPHAN_S }, NULL);
+        freeze_expire(&held.freeze);
+    }
     return 0;
 }

@@ -119,7 +119,9 @@ static int do_attach(const struct job *j, struct error *err)
         return rc;
     if (j->held->fd >= 0)
         (void)close(j->held->fd);
-    *j->held = (struct holding){ .fd = device, .ro = ro, .node = node };
+    j->held->fd = device;
+    j->held->ro = ro;
+    j->held->node = node;
     give_node(j, &node);
     return 0;
 }
@@ -218,6 +220,30 @@ static int do_grow(const struct job *j, struct error *err)
     return rc;
 }
 
+static int do_freeze(const struct job *j, struct error *err)
+{
+    const char *mountpoint;
+    int hold_ms;
+    struct device_node node;
+    TAKE(j, err, "{s:s, s:i}", "mountpoint", &mountpoint, "hold_ms", &hold_ms);
+    int rc = take_node(j, &node, err);
+    return rc < 0 ? rc : freeze_begin(&j->held->freeze, mountpoint, &node, hold_ms, err);
+}
+
+static int do_thaw(const struct job *j, struct error *err)
+{
+    return freeze_end(&j->held->freeze, err);
+}
+
+static int do_unfreeze(const struct job *j, struct error *err)
+{
+    const char *mountpoint;
+    struct device_node node;
+    TAKE(j, err, "{s:s}", "mountpoint", &mountpoint);
+    int rc = take_node(j, &node, err);
+    return rc < 0 ? rc : freeze_undo(mountpoint, &node, err);
+}
+
 static int do_umount(const struct job *j, struct error *err)
 {
     const char *path;
@@ -232,9 +258,9 @@ static const struct {
     const char *name;
     int (*run)(const struct job *j, struct error *err);
 } verbs[] = {
-    { "probe", do_probe }, { "format", do_format }, { "attach", do_attach },
-    { "find", do_find },   { "check", do_check },   { "mount", do_mount },
-    { "fresh", do_fresh }, { "umount", do_umount }, { "grow", do_grow },
+    { "probe", do_probe }, { "format", do_format }, { "attach", do_attach }, { "find", do_find },
+    { "check", do_check }, { "mount", do_mount },   { "fresh", do_fresh },   { "umount", do_umount },
+    { "grow", do_grow },   { "freeze", do_freeze }, { "thaw", do_thaw },     { "unfreeze", do_unfreeze },
 };
 
 int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err)

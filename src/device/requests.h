@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "device/freeze.h"
 #include "host/device.h"
 
 /* The attached device. It stays open until the helper ends, so that its number is nobody else's meanwhile. */
@@ -13,6 +14,7 @@ struct holding {
     int fd; /* -1: none yet */
     bool ro;
     struct device_node node;
+    struct freeze freeze;
 };
 
 /* Does one request; results go into reply. */

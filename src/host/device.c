@@ -24,7 +24,8 @@
 struct device {
     int channel;
     pid_t pid;
-    bool lost; /* it was killed, or has ended */
+    bool lost;  /* it was killed, or has ended */
+    bool spare; /* it has something frozen, or may have: it is left to end by itself, which thaws */
 };
 
 int device_start(struct device **ret, struct error *err)
@@ -53,7 +54,8 @@ int device_start(struct device **ret, struct error *err)
 /* Kills it; in state D it stays until the kernel lets go of it. */
 static void device_abandon(struct device *d)
 {
-    (void)kill(d->pid, SIGKILL);
+    if (!d->spare)
+        (void)kill(d->pid, SIGKILL);
     command_disown(d->pid);
     d->lost = true;
 }
@@ -218,6 +220,38 @@ int device_grow(struct device *d, const char *file, const struct device_node *no
     if (rc == 0)
         *grown = json_is_true(json_object_get(reply, "grown"));
     return rc;
+}
+
+static json_t *of_node(const char *verb, const char *mountpoint, const struct device_node *node)
+{
+    return json_pack("{s:s, s:s, s:s, s:i, s:i}", "do", verb, "mountpoint", mountpoint, "path", node->path,
+                     "major", (int)node->major, "minor", (int)node->minor);
+}
+
+int device_freeze(struct device *d, const char *mountpoint, const struct device_node *node, int hold_ms,
+                  moment deadline, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    json_t *request = of_node("freeze", mountpoint, node);
+    if (request)
+        json_object_set_new(request, "hold_ms", json_integer(hold_ms));
+    d->spare = true;
+    return device_call(d, request, what(text, "freezing", mountpoint), deadline, NULL, err);
+}
+
+int device_thaw(struct device *d, moment deadline, struct error *err)
+{
+    int rc = device_call(d, json_pack("{s:s}", "do", "thaw"), "thawing", deadline, NULL, err);
+    d->spare = rc < 0;
+    return rc;
+}
+
+int device_unfreeze(struct device *d, const char *mountpoint, const struct device_node *node, moment deadline,
+                    struct error *err)
+{
+    char text[PATH_MAX + 64];
+    return device_call(d, of_node("unfreeze", mountpoint, node), what(text, "thawing", mountpoint), deadline,
+                       NULL, err);
 }
 
 int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,

@@ -85,6 +85,19 @@ int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_
 int device_grow(struct device *d, const char *file, const struct device_node *node, const char *fstype,
                 const char *mountpoint, moment deadline, bool *grown, struct error *err);
 
+/* Freezes the mounted file system for hold_ms at most: the helper thaws it then, and soon after the daemon is
+ * gone. What is dirty is written first, outside of it. On failure the caller calls device_unfreeze: a freeze
+ * that hangs in the kernel may come to its end later. */
+int device_freeze(struct device *d, const char *mountpoint, const struct device_node *node, int hold_ms,
+                  moment deadline, struct error *err);
+
+/* Thaws it. -ETIMEDOUT: it had been thawed before, since hold_ms were over. */
+int device_thaw(struct device *d, moment deadline, struct error *err);
+
+/* Thaws what a helper has left frozen; one that is not frozen is fine. */
+int device_unfreeze(struct device *d, const char *mountpoint, const struct device_node *node, moment deadline,
+                    struct error *err);
+
 /* Unmounts this device from the mountpoint. Not mounted there is success, whatever else is. -EBUSY: a process
  * of this mount namespace uses it; the caller asks procs_pinning() who. lazily: then it is detached, and goes
  * when that process lets go of it. -EEXIST: something else was mounted over it, and stays. */

@@ -5,3 +5,4 @@
 #include "main/call.h"
 
 int ctl_resize(struct call *c);
+int ctl_snap(struct call *c);

@@ -171,6 +171,7 @@ static const struct command_row {
     { "release", ctl_release, .named = true, .json = true, .releases = true, .forces = true },
     { "unlock", ctl_unlock, .named = true, .json = true, .forces = true },
     { "resize", ctl_resize, .words = true, .json = true },
+    { "snap", ctl_snap, .words = true, .json = true },
 };
 
 static int add_opt(struct call *c, const char *text)

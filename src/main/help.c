@@ -58,13 +58,18 @@ static const struct {
       "otherwise that grows at the next mount. A volume that is mounted elsewhere is resized there. It\n"
       "cannot be made smaller.",
       "rbdvol resize db-data 100G" },
+    { "snap", "rbdvol snap create|ls|rm|rollback NAME[@SNAP] [--json]",
+      "Snapshots of a volume. 'create' freezes its file system for that moment while it is mounted on this\n"
+      "host; one that is mounted elsewhere is snapshot there. 'ls' lists them. 'rollback' makes the volume,\n"
+      "which nobody may be using, what it was; on a terminal it asks for the name.",
+      "rbdvol snap create db-data@monday" },
     { "version", "rbdvol version", "Prints the version.", "rbdvol version" },
     { "help", "rbdvol help [COMMAND]", "Explains a command.", "rbdvol help serve" },
 };
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { "snap", "clone", "trim", "trash", NULL };
+static const char *const later[] = { "clone", "trim", "trash", NULL };
 
 bool help_is_later(const char *command)
 {

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "ceph/imageadmin.h"
 #include "volume/lookup.h"
+#include "volume/snap.h"
 #include "volume/takeover.h"
 
 /* Is the image one that we can lock, and whose metadata does not undo the lock's safety? */
@@ -100,6 +101,17 @@ static bool is_wanted(void *arg)
     return v->holders.n > 0;
 }
 
+/* A rollback that was cut off is finished first; that may take longer than rbdvol.ctl lasts. */
+static int finish_rollback(struct volumes *e, struct volume *v, const struct place *p, const char *id,
+                           const struct image_header *h, struct error *err)
+{
+    if (!h->rolling)
+        return 0;
+    int rc = snap_finish_rollback(v, p, id, h->rolling, err);
+    ctl_drop(p, &v->ctl);
+    return rc < 0 ? rc : takeover_run(e, p, &v->name, id, is_wanted, v, &v->ctl, err);
+}
+
 int claim_take(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
@@ -111,6 +123,8 @@ int claim_take(struct volumes *e, struct volume *v, const struct place *p, struc
         rc = check_header(e, v, &h, err);
     if (rc == 0)
         rc = takeover_run(e, p, &v->name, id, is_wanted, v, &v->ctl, err);
+    if (rc == 0)
+        rc = finish_rollback(e, v, p, id, &h, err);
     if (rc < 0)
         return rc;
     rc = upgrade(v, p, id, &v->ctl, &h, err);

@@ -11,6 +11,7 @@
 #include "host/mountinfo.h"
 #include "host/procs.h"
 #include "volume/drive.h"
+#include "volume/freeze.h"
 #include "volume/ladder.h"
 #include "volume/lost.h"
 #include "volume/statefile.h"
@@ -165,6 +166,7 @@ static void settle(struct volumes *e, struct volume *v)
         log_notice("adopted pool=%s image=%s state=%s holders=%zu", v->name.pool, v->name.image,
                    v->rung == RUNG_MOUNTED ? "mounted" : "unfinished", v->holders.n);
     }
+    freeze_recover(e, v);
     drive_gate_leave(e, v);
 }
 

@@ -121,6 +121,12 @@ def world(request, cluster):
 
 
 @pytest.fixture
+def snapshots(cluster):
+    """For tests that make snapshots: these are cleared away in another manner."""
+    cluster.has_snapshots = True
+
+
+@pytest.fixture
 def daemon(world):
     """A running daemon, connected to the cluster."""
     return world.daemon().await_cluster()

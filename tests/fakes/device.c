@@ -218,6 +218,45 @@ int device_grow(struct device *d, const char *file, const struct device_node *no
     return 0;
 }
 
+int device_freeze(struct device *d, const char *mountpoint, const struct device_node *node, int hold_ms,
+                  moment deadline, struct error *err)
+{
+    (void)d;
+    (void)node;
+    (void)hold_ms;
+    (void)deadline;
+    int rc = fake_call("freeze", "", err);
+    if (rc < 0)
+        return rc;
+    if (!fake_mounted(mountpoint))
+        return error_set(err, -ENODEV, "%s is not mounted", mountpoint);
+    fake_changed("freeze");
+    return 0;
+}
+
+int device_thaw(struct device *d, moment deadline, struct error *err)
+{
+    (void)d;
+    (void)deadline;
+    int rc = fake_call("thaw", "", err);
+    if (rc == 0)
+        fake_changed("thaw");
+    return rc;
+}
+
+int device_unfreeze(struct device *d, const char *mountpoint, const struct device_node *node, moment deadline,
+                    struct error *err)
+{
+    (void)d;
+    (void)mountpoint;
+    (void)node;
+    (void)deadline;
+    int rc = fake_call("unfreeze", "", err);
+    if (rc == 0)
+        fake_changed("unfreeze");
+    return rc;
+}
+
 int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
                   moment deadline, struct error *err)
 {

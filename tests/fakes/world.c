@@ -33,6 +33,7 @@ static void image_clear(struct fake_image *i)
 {
     free(i->spec);
     free(i->making);
+    free(i->rolling);
     free(i->danger);
     *i = (struct fake_image){ 0 };
 }
@@ -282,6 +283,7 @@ int image_read_header(const struct place *p, const char *id, struct image_header
                                   .created = image->created,
                                   .spec = copy_of(image->spec),
                                   .making = copy_of(image->making),
+                                  .rolling = copy_of(image->rolling),
                                   .danger = copy_of(image->danger) };
     return 0;
 }
@@ -331,6 +333,7 @@ void image_header_done(struct image_header *h)
 {
     free(h->spec);
     free(h->making);
+    free(h->rolling);
     free(h->danger);
     *h = (struct image_header){ 0 };
 }
@@ -347,7 +350,9 @@ int image_set_meta(const struct place *p, const char *id, const char *key, const
         struct fake_image *image = fake_image_by_id(p, id);
         if (!image)
             return error_set(err, -ENOENT, "image id %s is gone", id);
-        char **field = strcmp(key, "rbdvol.spec") == 0 ? &image->spec : &image->making;
+        char **field = strcmp(key, "rbdvol.spec") == 0      ? &image->spec
+                       : strcmp(key, "rbdvol.rolling") == 0 ? &image->rolling
+                                                            : &image->making;
         free(*field);
         *field = copy_of(value);
         memcpy(name, image->listed, sizeof name);

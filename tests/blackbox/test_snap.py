@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""`rbdvol snap`: snapshots of volumes in use and at rest, and back to them."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+
+import pytest
+from waiting import until
+
+pytestmark = pytest.mark.usefixtures("snapshots")
+
+
+def snap(daemon, verb, what):
+    done = daemon.cli("snap", verb, what)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(daemon, verb, what):
+    done = daemon.cli("snap", verb, what)
+    assert done.returncode == 1, done.stdout
+    return done.stderr
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+
+
+def read(path):
+    with open(path, encoding="ascii") as f:
+        return f.read()
+
+
+def is_frozen(path):
+    """A write to a frozen file system waits, and comes to its end with the thaw."""
+    child = subprocess.Popen(["touch", f"{path}/probe"])
+    try:
+        child.wait(0.5)
+        return False
+    except subprocess.TimeoutExpired:
+        threading.Thread(target=child.wait).start()
+        return True
+
+
+@pytest.mark.parametrize("fstype", ["xfs", "ext4", "btrfs"])
+def test_a_volume_in_use_is_frozen_for_its_snapshot_and_rolled_back_to_it(world, daemon, fstype):
+    daemon.create("db", size="512M", fstype=fstype)
+    path = daemon.mount("db", "a")
+    write(f"{path}/file", "before")  # not synced: the freeze writes it
+    assert snap(daemon, "create", "db@mon").strip() == "db@mon"
+    write(f"{path}/file", "after")
+    assert "mounted on this host; stop its container" in refused(daemon, "rollback", "db@mon")
+    daemon.unmount("db", "a")
+    snap(daemon, "rollback", "db@mon")
+    assert "rbdvol.rolling" not in world.cluster.metadata("db")
+    path = daemon.mount("db", "a")
+    assert read(f"{path}/file") == "before"
+    daemon.unmount("db", "a")
+
+
+def test_snapshots_are_listed_and_removed_at_rest_and_in_use(world, daemon):
+    daemon.create("db", size="512M")
+    snap(daemon, "create", "db@one")
+    path = daemon.mount("db", "a")
+    snap(daemon, "create", "db@two")
+    assert "already" in refused(daemon, "create", "db@two")
+    lines = snap(daemon, "ls", "db").splitlines()
+    assert [line.split()[0] for line in lines] == ["SNAPSHOT", "one", "two"] and "512 MiB" in lines[1]
+    snap(daemon, "rm", "db@one")
+    assert "no snapshot 'one'" in refused(daemon, "rm", "db@one")
+    daemon.unmount("db", "a")
+    snap(daemon, "rm", "db@two")
+    assert len(snap(daemon, "ls", "db").splitlines()) == 1 and path
+    assert "no snapshot 'never'" in refused(daemon, "rollback", "db@never")
+    assert world.cluster.rbd("snap", "ls", "rbd/db").strip() == ""
+
+
+def test_a_volume_in_use_elsewhere_is_snapshot_there(world, daemon):
+    daemon.create("db", size="512M")
+    other = world.daemon().await_cluster()
+    other.mount("db", "there")
+    for verb in ("create", "rm", "rollback"):
+        assert other.name in refused(daemon, verb, "db@mon")
+    snap(other, "create", "db@mon")
+    assert "mon" in snap(daemon, "ls", "db")  # which everybody may see
+    other.unmount("db", "there")
+    snap(daemon, "rm", "db@mon")
+
+
+def test_bad_names_and_words_are_refused(daemon):
+    daemon.create("db", size="512M")
+    assert "no name of a snapshot" in daemon.refused("/Rbdvol.Snap.Create", Name="db", Snap="../x")
+    assert daemon.cli("snap", "create", "db").returncode == 2
+    assert daemon.cli("snap", "forget", "db@x").returncode == 2
+    assert daemon.cli("snap").returncode == 2
+    assert "no such volume" in refused(daemon, "create", "absent@x") or "no image" in refused(daemon, "create", "absent@x")
+
+
+@contextlib.contextmanager
+def frozen(world, daemon):
+    """In the middle of a snapshot, which needs the monitor; the freeze does not. Gives what the command says at last."""
+    said = []
+    daemon.create("db", size="512M")
+    path = daemon.mount("db", "a")
+    write(f"{path}/file", "x")
+    world.cluster.pause("mon")
+    asked = threading.Thread(target=lambda: said.append(daemon.cli("snap", "create", "db@mon")))
+    asked.start()
+    try:
+        until(lambda: is_frozen(path), "the freeze", 20)
+        yield path, said
+    finally:
+        world.cluster.resume("mon")
+        asked.join(60)
+
+
+def test_a_freeze_that_lasts_too_long_ends_and_there_is_no_snapshot(world, daemon):
+    with frozen(world, daemon) as (path, said):
+        until(lambda: not is_frozen(path), "the thaw", 20)
+        assert not said
+    assert said[0].returncode == 1 and "while the file system stood still" in said[0].stderr
+    assert len(snap(daemon, "ls", "db").splitlines()) == 1
+    daemon.unmount("db", "a")
+
+
+@pytest.mark.parametrize("victims", ["daemon", "daemon+helper", "helper"])
+def test_whoever_is_killed_in_a_freeze_the_volume_is_thawed(world, daemon, victims):
+    with frozen(world, daemon) as (path, _):
+        helpers = daemon.helpers()
+        assert helpers
+        if "daemon" in victims:
+            daemon.kill()
+        if "helper" in victims:
+            for pid in helpers:
+                os.kill(pid, signal.SIGKILL)
+    if victims == "daemon+helper":
+        assert is_frozen(path)
+    if "daemon" in victims:
+        daemon.start().await_cluster()
+    until(lambda: not is_frozen(path), "the thaw", 20)
+    daemon.unmount("db", "a")
+    assert daemon.state_files() == [] or all("volumes" not in name for name in daemon.state_files())
+
+
+def test_a_rollback_that_was_cut_off_is_finished_by_the_next_mount(world, daemon):
+    daemon.create("db", size="512M", fstype="ext4")
+    path = daemon.mount("db", "a")
+    write(f"{path}/file", "before")
+    snap(daemon, "create", "db@mon")
+    write(f"{path}/file", "after")
+    daemon.unmount("db", "a")
+    world.cluster.rbd("image-meta", "set", "rbd/db", "rbdvol.rolling", "mon")  # as a daemon that was killed leaves it
+    assert "was cut off" in refused(daemon, "create", "db@tue")
+    assert "was cut off" in refused(daemon, "rm", "db@mon")
+    path = daemon.mount("db", "a")
+    assert read(f"{path}/file") == "before"
+    daemon.unmount("db", "a")
+    assert "rbdvol.rolling" not in world.cluster.metadata("db")
