@@ -171,6 +171,10 @@ class Cluster:
     def _make_mon(self, address, osds, settings):
         v2, v1 = _free_ports(address, 2)
         fsid = str(uuid.uuid4())
+        if len(osds) == 1:
+            # An OSD that was stopped for longer than its lease to read (16 s) may never renew that again: its PGs stay "laggy",
+            # and whatever asks them hangs (seen with 16.2.15 on a loaded machine). Without peers it needs none.
+            settings = {"osd pool default read lease ratio": 1000, **settings}
         with open(self.conf, "w", encoding="ascii") as f:
             f.write(CONF.format(dir=self.dir, fsid=fsid, address=address, v2=v2, v1=v1, user=USER,
                                 settings="".join(f"{key} = {value}\n" for key, value in settings.items())))
