@@ -366,7 +366,8 @@ static int health_from(const json_t *hello, struct mapping_health *ret)
                     &opens, "unclean", &unclean, "inflight", &inflight, "stalled_ms", &stalled, "why",
                     &why) < 0)
         return -EPROTO;
-    *ret = (struct mapping_health){ .state = strcmp(state, "ready") == 0 ? MAPPING_READY : MAPPING_LOST,
+    bool lost = strcmp(state, "lost") == 0 || strcmp(state, "failed") == 0; /* and not: starting */
+    *ret = (struct mapping_health){ .state = lost ? MAPPING_LOST : MAPPING_READY,
                                     .opens = (unsigned)opens,
                                     .unclean = unclean,
                                     .inflight = (unsigned)inflight,

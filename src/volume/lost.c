@@ -58,7 +58,7 @@ static int look(struct volumes *e, const struct volume *v, char *text, size_t si
 {
     char owner[OWNERSHIP_TEXT_MAX];
     auto_place struct place p = PLACE_NONE;
-    struct ownership o;
+    struct ownership o = { 0 };
     int rc = engine_place(e, &v->name, &p, err);
     if (rc == 0)
         rc = ownership_look(e, &p, v->image_id, &o, err);

@@ -99,9 +99,9 @@ def test_all_options_may_come_from_the_environment(world):
 
 
 def test_what_has_no_effect_yet_says_so_at_start(world):
-    d = world.daemon(io_stuck_action="error")
-    log = d.log_text()
-    assert "io-stuck-action" in log and "version" in log
+    log = world.daemon().log_text()  # the test's daemons have a directory for keys
+    assert "key-dir" in log and "version" in log
+    assert "io-stuck" not in world.daemon(io_stuck="90s", io_stuck_action="error").log_text()
 
 
 def test_two_instances_run_side_by_side(world):
