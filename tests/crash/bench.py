@@ -86,7 +86,9 @@ class Bench:
         """Nothing is at work, and nothing waits to be tried again."""
         def settled():
             volumes = self.daemon.must("/Rbdvol.Status")["Volumes"]
-            return not [v for v in volumes if "Busy" in v or "Pending" in v or (not v["Holders"] and v["State"] != "detached")]
+            # one whose mapper was killed stays lost for as long as somebody holds it
+            return not [v for v in volumes if "Busy" in v or ("Pending" in v and not (v["State"] == "lost" and v["Holders"])) or
+                        (not v["Holders"] and v["State"] != "detached")]
 
         self.await_that(settled, lambda: f"nothing to be pending: {self.daemon.must('/Rbdvol.Status')['Volumes']}")
 
