@@ -11,6 +11,7 @@ from daemon import BUILD
 from process import Process
 from waiting import TookTooLong, until
 
+DEVICE = os.path.join(BUILD, "src", "device", "rbdvol-device")
 STATE_FILES_THAT_STAY = re.compile(r"^(lock|.*\.lock|clients\.json)$")
 
 
@@ -25,11 +26,10 @@ class Leaks:
         self._helpers_before = set(self._helpers())
 
     def _helpers(self):
-        """Helper processes of our build whose daemon is one of ours, or gone."""
+        """Helper processes of our build whose daemon is one of ours, or gone. Another run's are not ours to wait for."""
         ours = {d.pid for d in self._all_daemons() if d.process}
-        return [pid for pid in process.pids() for words in [process.argv(pid)]
-                if words and words[0].startswith((BUILD, "rbdvol-device", "@rbdvol-device")) and "rbdvol-device" in words[0]
-                and process.parent(pid) in ours | {1}]
+        return [pid for pid in process.pids()
+                if process.program(pid) == DEVICE and process.parent(pid) in ours | {1}]
 
     def _all_daemons(self):
         """Ours, and those of the test hosts that are up: what is left of a dead host is the cluster's to show."""

@@ -37,6 +37,14 @@ def argv(pid):
     return [w.decode(errors="replace") for w in words[:-1]]
 
 
+def program(pid):
+    """The file that it executes; None for a process that has gone, a zombie or a kernel thread."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
 def pids():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
