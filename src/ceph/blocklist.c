@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/job.h"
 #include "base/text.h"
 
@@ -76,10 +77,18 @@ static int read_back(const struct place *p, const char *address, struct error *e
     if (rc < 0)
         return place_error(p, rc, err, "cannot read the cluster's blocklist");
     time_t until = entry_until(list, address);
-    if (until - time(NULL) < FENCE_MIN_S)
-        return error_set(err, -EIO, "the cluster did not keep client %s on its blocklist%s", address,
-                         until ? " for long enough" : "");
-    return 0;
+    if (until - time(NULL) >= FENCE_MIN_S)
+        return 0;
+    if (until == 0)
+        return error_set(err, -EIO, "the cluster did not keep client %s on its blocklist", address);
+    char when[32];
+    clock_rfc3339(until, when, sizeof when);
+    return error_set(
+        err, -EIO,
+        "client %s was put on the cluster's blocklist by somebody else, until %s: too short to be "
+        "safe, and Ceph lengthens no entry; `ceph osd blocklist rm %s` takes it away, so that a "
+        "longer one can be made",
+        address, when, address);
 }
 
 struct fencing {

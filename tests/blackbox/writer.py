@@ -2,6 +2,7 @@
 """A container that writes: the stamping program on a test host, in a volume that is mounted there."""
 
 import os
+import signal
 
 import stamps
 from waiting import until
@@ -27,15 +28,22 @@ class Writer:
         return self
 
     def start(self):
-        """Goes on until stop(). Returns when every block has been written."""
+        """Goes on until stop(). Returns when it writes in place: a block that is not in the file system's journal yet when its
+        host is cut off would stay on the image as garbage."""
+        self.once()
         self.process = self.host.spawn(self.words, f"{self.log}.out")
-        until(lambda: len(self.written()) >= self.blocks or not self.process.alive(), f"the writer {self.who} to have begun", 60)
+        until(lambda: len(self.written()) > self.blocks or not self.process.alive(), f"the writer {self.who} to have begun", 60)
         assert self.process.alive(), "the writer ended at once"
         return self
 
     def stop(self):
         """Returns when it is gone: a write without an answer may keep it."""
         self.process.kill()
+        return self
+
+    def ask_no_more(self):
+        """As stop(), for one that a write without an answer keeps: does not wait for its end."""
+        self.process.signal(signal.SIGKILL)
         return self
 
     def answers(self):
