@@ -143,6 +143,8 @@ static int ctl_unlock(struct call *c)
     bool free = state && strcmp(state, "free") == 0;
     if (!c->json)
         show_lock(found);
+    if (!c->json && !free && !isatty(STDIN_FILENO)) /* whoever is asked to confirm is told there */
+        (void)printf("unlocking      %s\n", unlock_effect(state ? state : ""));
     if (!free && !call_confirmed(c->name, unlock_effect(state ? state : ""))) {
         (void)fprintf(stderr, "rbdvol unlock: that is not the volume's name; nothing was done\n");
         return EXIT_FAILED;
