@@ -11,7 +11,6 @@ from daemon import BUILD
 from process import Process
 from waiting import TookTooLong, until
 
-DEVICE = os.path.join(BUILD, "src", "device", "rbdvol-device")
 STATE_FILES_THAT_STAY = re.compile(r"^(lock|.*\.lock|clients\.json)$")
 
 
@@ -26,10 +25,11 @@ class Leaks:
         self._helpers_before = set(self._helpers())
 
     def _helpers(self):
-        """Helper processes of our build whose daemon is one of ours, or gone. Another run's are not ours to wait for."""
+        """Helper processes of our build whose daemon is one of ours, or gone."""
         ours = {d.pid for d in self._all_daemons() if d.process}
-        return [pid for pid in process.pids()
-                if process.program(pid) == DEVICE and process.parent(pid) in ours | {1}]
+        return [pid for pid in process.pids() for words in [process.argv(pid)]
+                if words and "rbdvol-device" in words[0] and process.program(pid).startswith(BUILD)
+                and process.parent(pid) in ours | {1}]
 
     def _all_daemons(self):
         """Ours, and those of the test hosts that are up: what is left of a dead host is the cluster's to show."""

@@ -41,14 +41,12 @@ def headers(world):
 
 
 def collected(world, daemon):
-    """Restarts the daemon, and waits until the purge that runs at its start has been through: it takes an entry with our mark,
-    which is made while no daemon runs, so that no other purge takes it."""
-    daemon.stop()
-    world.cluster.rbd("create", "rbd/purge-me-1", "--size", "10")
-    mark = f'{{"version":1,"time":{int(time.time())},"host":"test"}}'
-    world.cluster.rbd("image-meta", "set", "rbd/purge-me-1", "rbdvol.trashed", mark)
-    world.cluster.rbd("trash", "mv", "rbd/purge-me-1")
-    daemon.start()
+    """Restarts the daemon, and waits until the purge that runs at its start has been through: it takes a marked entry."""
+    daemon.create("purge-me-1", **SMALL)
+    other = world.daemon(remove="trash", trash_keep="0s").await_cluster()
+    other.remove("purge-me-1")
+    other.stop()
+    daemon.restart()
     daemon.await_cluster()
     until(lambda: "purge-me-1" not in trash(world), "the purge to take what is due", 20)
 

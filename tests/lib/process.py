@@ -38,11 +38,11 @@ def argv(pid):
 
 
 def program(pid):
-    """The file that it executes; None for a process that has gone, a zombie or a kernel thread."""
+    """The file that it runs; "" for one that is gone, or not to be looked at."""
     try:
-        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+        return os.readlink(f"/proc/{pid}/exe")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None
+        return ""
 
 
 def pids():

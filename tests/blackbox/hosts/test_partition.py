@@ -29,7 +29,7 @@ def cut_for(seconds, d, volume):
 
 
 def test_a_cut_of_10_and_of_45_seconds_is_no_more_than_a_pause(host, cluster):
-    """Facts 3: also when the watch has lapsed in the meantime, if nobody took the lock."""
+    """Also when the watch has lapsed in the meantime, if nobody took the lock."""
     short, long = host().daemon(), host().daemon()
     assert 45 > 3 * WATCH > 10
     writers = at_once(lambda: cut_for(10, short, "short"), lambda: cut_for(45, long, "long"))
