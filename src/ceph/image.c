@@ -369,6 +369,31 @@ int image_set_meta(const struct place *p, const char *id, const char *key, const
     return rc < 0 ? place_error(p, rc, err, "cannot write metadata %s of image id %s", key, id) : 0;
 }
 
+int image_get_meta(const struct place *p, const char *id, const char *key, char **ret, struct error *err)
+{
+    char object[IMAGE_ID_LEN + 16], full[NAME_BYTES], *found_key, *value;
+    (void)snprintf(full, sizeof full, META "%s", key);
+    const char *keys[] = { full };
+    size_t lens[] = { strlen(full) }, key_len, len;
+    rados_omap_iter_t found = NULL;
+    int result = 0, got = 0;
+    rados_read_op_t op = rados_create_read_op();
+    rados_read_op_omap_get_vals_by_keys2(op, keys, 1, lens, &found, &result);
+    int rc = rados_read_op_operate(op, p->io, image_header_object(id, object), 0);
+    rados_release_read_op(op);
+    if (rc == 0 && result == 0 && found &&
+        rados_omap_get_next2(found, &found_key, &value, &key_len, &len) == 0 && found_key &&
+        len <= IMAGE_META_MAX && !memchr(value, '\0', len)) {
+        *ret = strndup(value, len);
+        got = *ret != NULL;
+    }
+    if (found)
+        rados_omap_get_end(found);
+    if (rc < 0 && rc != -ENOENT)
+        return place_error(p, rc, err, "cannot read metadata %s of image id %s", key, id);
+    return got;
+}
+
 int image_list(const struct place *p, void (*visit)(void *arg, const char *name, const char *id), void *arg,
                struct error *err)
 {

@@ -85,6 +85,10 @@ int image_data_pool(const struct place *p, const char *id, char *pool, size_t si
 int image_set_meta(const struct place *p, const char *id, const char *key, const char *value,
                    struct error *err);
 
+/* Reads one metadata value: 1 *ret is filled (the caller frees), 0 there is none (or no such image), or could
+ * not ask. What is longer than IMAGE_META_MAX, or has a NUL in it, counts as none. */
+int image_get_meta(const struct place *p, const char *id, const char *key, char **ret, struct error *err);
+
 /* Calls visit() with each image of the pool's directory; one listing, nothing is opened. id is "" for format
  * 1 images. */
 int image_list(const struct place *p, void (*visit)(void *arg, const char *name, const char *id), void *arg,

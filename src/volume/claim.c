@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "ceph/imageadmin.h"
+#include "volume/hindrance.h"
 #include "volume/lookup.h"
 #include "volume/snap.h"
 #include "volume/takeover.h"
@@ -156,6 +157,7 @@ int claim_drop(struct volumes *e, struct volume *v, const struct place *p, struc
         rc = owner_remove(p, v->image_id, &e->self, err);
     if (rc < 0)
         return rc;
+    hindrance_clear(v, p);
     ctl_drop(p, &v->ctl);
     return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "volume/hindrance.h"
 #include "volume/ladder.h"
 #include "volume/lost.h"
 #include "volume/statefile.h"
@@ -129,6 +130,11 @@ static bool step(struct volumes *e, struct volume *v)
             return true; /* descend to where it came from */
     } else if (wants_up(v) && !v->redo) {
         return true; /* somebody wants it again, and need not wait for the retry */
+    } else if (v->retries > 0 &&
+               v->rung >= RUNG_MAPPED) { /* the first time its caller waits for the answer */
+        pthread_mutex_unlock(&v->lock);
+        hindrance_tell(e, v, &err);
+        pthread_mutex_lock(&v->lock);
     }
     try_later(v, &err);
     return false;

@@ -10,6 +10,7 @@
 #include "ceph/blocklist.h"
 #include "ceph/imageadmin.h"
 #include "ceph/ping.h"
+#include "volume/hindrance.h"
 
 #define PING_S       1u
 #define CTL_WAIT_MS  10000
@@ -71,8 +72,9 @@ static int judge_watching(struct volumes *e, const struct place *p, const struct
                   (o->kind == OWNER_HOST || o->kind == OWNER_SELF);
     int rc = silent ? ping_silence(p, id, &o->holder, e->settings->silence_ms, err)
                     : ping_owner(p, id, &o->holder, PING_S, err);
+    char hindrance[300];
     if (rc == 1)
-        return refuse(name, o, "", err);
+        return refuse(name, o, hindrance_text(p, id, o->holder.address, hindrance, sizeof hindrance), err);
     if (rc < 0 && rc != -EAGAIN)
         return rc;
     if (gone || (silent && rc == 0)) {

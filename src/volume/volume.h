@@ -80,6 +80,8 @@ struct volume {
     struct mapping mapping; /* from RUNG_MAPPED on */
     struct device *device;  /* from RUNG_CHECKED on, but for one adopted when mounted; NULL: none */
     struct device_node node;
+    time_t
+        hindered; /* when other hosts were told what keeps the volume here (hindrance.h); 0: they were not */
 };
 
 struct volume *volume_new(const struct image_name *name);

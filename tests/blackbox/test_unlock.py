@@ -2,6 +2,7 @@
 """rbdvol unlock: a person decides over somebody's lock."""
 
 import json
+import subprocess
 
 from waiting import until
 
@@ -65,3 +66,22 @@ def test_a_volume_in_use_here_is_not_unlocked(daemon):
     daemon.mount("db", "a")
     assert "in use on this host" in daemon.refused("/Rbdvol.Unlock", Name="db", Go=True, Force=True)
     daemon.unmount("db", "a")
+
+
+def test_a_refusal_tells_what_keeps_the_owner_from_letting_go(world):
+    """A shell sits in the volume: the owner cannot unmount it, and says so to who is refused."""
+    holder, rival = world.daemon(), world.daemon()
+    holder.create("db", size="400M", fstype="ext4")
+    point = holder.mount("db", "a")
+    shell = subprocess.Popen(["sleep", "600"], cwd=point)
+    try:
+        assert holder.call("Unmount", {"Name": "db", "ID": "a"}).status == 500
+        told = until(lambda: [err for err in [rival.refused("Mount", Name="db", ID="b")] if "let go of it" in err],
+                     "the refusal to tell what hinders the owner", 20)[0]
+        assert f"pid {shell.pid} (sleep)" in told and f"instance {holder.name}" in told
+    finally:
+        shell.kill()
+        shell.wait()
+    until(lambda: rival.call("Mount", {"Name": "db", "ID": "b"}).status == 200, "the volume to be let go", 60)
+    assert "rbdvol.hindrance" not in world.cluster.rbd("image-meta", "ls", "rbd/db")
+    rival.unmount("db", "b")

@@ -338,6 +338,26 @@ void image_header_done(struct image_header *h)
     *h = (struct image_header){ 0 };
 }
 
+static char **meta_field(struct fake_image *image, const char *key)
+{
+    if (strcmp(key, "rbdvol.hindrance") == 0)
+        return &image->hindrance;
+    if (strcmp(key, "rbdvol.rolling") == 0)
+        return &image->rolling;
+    return strcmp(key, "rbdvol.spec") == 0 ? &image->spec : &image->making;
+}
+
+int image_get_meta(const struct place *p, const char *id, const char *key, char **ret, struct error *err)
+{
+    int rc = fake_call("image_get_meta", key, err);
+    if (rc < 0)
+        return rc;
+    LOCK_SCOPE(&world);
+    struct fake_image *image = fake_image_by_id(p, id);
+    *ret = image ? copy_of(*meta_field(image, key)) : NULL;
+    return *ret != NULL;
+}
+
 int image_set_meta(const struct place *p, const char *id, const char *key, const char *value,
                    struct error *err)
 {
@@ -350,9 +370,7 @@ int image_set_meta(const struct place *p, const char *id, const char *key, const
         struct fake_image *image = fake_image_by_id(p, id);
         if (!image)
             return error_set(err, -ENOENT, "image id %s is gone", id);
-        char **field = strcmp(key, "rbdvol.spec") == 0      ? &image->spec
-                       : strcmp(key, "rbdvol.rolling") == 0 ? &image->rolling
-                                                            : &image->making;
+        char **field = meta_field(image, key);
         free(*field);
         *field = copy_of(value);
         memcpy(name, image->listed, sizeof name);

@@ -38,7 +38,7 @@ struct fake_image {
     uint8_t order;
     uint64_t features;
     time_t created;
-    char *spec, *making, *rolling, *danger;
+    char *spec, *making, *rolling, *danger, *hindrance;
     char data_pool[NAME_PART_MAX + 1];
     bool headerless;  /* only its names are there */
     int64_t name_age; /* seconds */

@@ -65,6 +65,39 @@ static void a_living_owner_is_never_taken_from(void **state)
     }
 }
 
+static void an_owner_that_cannot_let_go_tells_why(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = owned("host9/m/b/rbd/abc", true);
+    fake_image_set(&i->hindrance,
+                   "{\"address\":\"" OWNER "\",\"since\":1700000000,\"what\":\"pid 7 (sh) uses it\"}");
+    refuses(f, ": pid 7 (sh) uses it");
+    fake_image_set(&i->hindrance, "{\"address\":\"192.0.2.9:0/5\",\"since\":1700000000,\"what\":\"of old\"}");
+    struct error err;
+    assert_int_equal(fixture_mount(f, "db", ID, &err), -EBUSY);
+    assert_null(strstr(err.msg, "of old"));
+}
+
+static void what_keeps_a_volume_here_is_told_and_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    fake_pin("pid 4711 (bash)");
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), -EBUSY);
+    assert_null(i->hindrance);
+    fake_wait_count("image_set_meta rbdvol.hindrance", 1);
+    fixture_settle(f);
+    assert_non_null(i->hindrance);
+    assert_non_null(strstr(i->hindrance, "pid 4711 (bash)"));
+    fake_pin(NULL);
+    fixture_retry_now(f, "db");
+    fake_wait_count("image_set_meta rbdvol.hindrance", 2);
+    fixture_settle(f);
+    assert_null(i->hindrance);
+}
+
 static void the_dead_owner_is_fenced_before_its_lock_is_broken(void **state)
 {
     struct fixture *f = *state;
@@ -288,6 +321,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_living_owner_is_never_taken_from),
+        TEST(an_owner_that_cannot_let_go_tells_why),
+        TEST(what_keeps_a_volume_here_is_told_and_taken_back),
         TEST(the_dead_owner_is_fenced_before_its_lock_is_broken),
         TEST(with_takeover_never_only_a_person_decides),
         TEST(a_silent_owner_is_fenced_only_where_the_operator_chose_so),
