@@ -87,13 +87,13 @@ static void what_keeps_a_volume_here_is_told_and_taken_back(void **state)
     fake_pin("pid 4711 (bash)");
     assert_int_equal(fixture_unmount(f, "db", ID, &err), -EBUSY);
     assert_null(i->hindrance);
-    fake_wait_count("image_set_meta rbdvol.hindrance", 1);
+    fake_wait_count("image_set_meta", 1);
     fixture_settle(f);
     assert_non_null(i->hindrance);
     assert_non_null(strstr(i->hindrance, "pid 4711 (bash)"));
     fake_pin(NULL);
     fixture_retry_now(f, "db");
-    fake_wait_count("image_set_meta rbdvol.hindrance", 2);
+    fake_wait_count("image_set_meta", 2);
     fixture_settle(f);
     assert_null(i->hindrance);
 }
