@@ -101,6 +101,13 @@ int command_spawn(const char *program, const char *const *argv, const int *fds, 
     return rc < 0 ? error_set(err, rc, "cannot run %s: %s", program, error_text(rc)) : 0;
 }
 
+int command_spawn_logged(const char *program, const char *const *argv, int output, pid_t *ret,
+                         struct error *err)
+{
+    int rc = spawn(program, argv, NULL, 0, output, ret);
+    return rc < 0 ? error_set(err, rc, "cannot run %s: %s", program, error_text(rc)) : 0;
+}
+
 static void *reap(void *arg)
 {
     pid_t pid = (pid_t)(intptr_t)arg;

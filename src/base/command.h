@@ -36,6 +36,10 @@ int command_find(const char *program, char *path, size_t size);
 int command_spawn(const char *program, const char *const *argv, const int *fds, unsigned nfds, pid_t *ret,
                   struct error *err);
 
+/* The same, with a file for what it writes to its standard output and error; no other descriptors. */
+int command_spawn_logged(const char *program, const char *const *argv, int output, pid_t *ret,
+                         struct error *err);
+
 /* Waits until the child has ended, or the deadline. Returns its exit status, -ETIMEDOUT, or -EINTR when a
  * signal killed it. */
 int command_wait(pid_t pid, moment deadline);

@@ -3,6 +3,7 @@
  * (host/device.h). It answers the requests that come on descriptor 3 (base/channel.h) and ends when that
  * closes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +51,10 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[1], "krbd") == 0) {
         privileges_drop();
         return krbd_main(argv + 2);
+    }
+    if (argc == 3 && strcmp(argv[1], "exclusive") == 0) {
+        privileges_drop();
+        return open(argv[2], O_RDONLY | O_EXCL | O_CLOEXEC) < 0 ? errno : 0;
     }
     int type;
     socklen_t len = sizeof type;

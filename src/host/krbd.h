@@ -79,27 +79,3 @@ int krbd_write(const struct krbd_write *w, moment deadline, struct error *err);
 
 /* The child that writes for this mapping, of this daemon or one before it; 0: there is none. */
 pid_t krbd_writer(const char *mapping);
-
-/* ---- the records of what we map (krbd-record.c) ---- */
-
-/* RUN-DIR/MAPPING.krbd says before the write that a mapping of this image, when one appears, is ours: the
- * kernel keeps nothing that would tell. */
-struct krbd_record {
-    char mapping[MAPPING_ID_LEN + 1];
-    struct image_name name;
-    char image_id[IMAGE_ID_MAX + 1];
-    char fsid[40];
-    int64_t pool_id;
-    bool ro;
-};
-
-int krbd_record_write(const char *run_dir, const struct krbd_record *r, struct error *err);
-void krbd_record_remove(const char *run_dir, const char *mapping);
-
-/* 1: read; 0: there is none of this boot. */
-int krbd_record_read(const char *run_dir, const char *mapping, struct krbd_record *ret);
-
-/* Calls visit() with each record of this boot until it returns true; removes what another boot, or a write
- * that was cut off, has left. */
-int krbd_record_each(const char *run_dir, bool (*visit)(void *arg, const struct krbd_record *r), void *arg,
-                     struct error *err);

@@ -25,17 +25,16 @@
 #include "base/text.h"
 #include "host/fuse-abort.h"
 #include "host/helper.h"
+#include "host/mapper-scope.h"
 #include "host/mapper.h"
 #include "host/mountinfo.h"
 #include "host/procs.h"
-#include "host/scope.h"
 
 #define PROGRAM          "rbdvol-mapper"
 #define ARGV0            "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
 #define FSTYPE           FUSE_ABORT_FSTYPE
 #define HELLO_MS         2000 /* a mapper answers at once, whatever the cluster does */
 #define KILL_MS          2000
-#define SCOPE_MS         2000 /* PID 1 answers in one or two */
 #define RETRY_NS         2000000L
 #define PEER_VERSION_MAX 1
 
@@ -106,21 +105,6 @@ static int spawn(const struct mapper_host *host, const struct mapping *m, const 
         argv[n++] = "--ro";
     argv[n] = NULL;
     return command_spawn(program, argv, fds, 2, ret, err);
-}
-
-/* While the mapper connects to the cluster: it costs no time. */
-static void give_scope(const struct mapper_host *host, const struct mapper_image *image,
-                       const struct mapping *m, pid_t pid, moment deadline)
-{
-    char name[128], description[IMAGE_NAME_MAX + 64], full[IMAGE_NAME_MAX + 1];
-    struct error err;
-    moment soon = clock_in_ms(SCOPE_MS);
-    (void)snprintf(name, sizeof name, "rbdvol-%s-%s", host->instance, m->id);
-    (void)snprintf(description, sizeof description, "rbdvol: mapper of %s (%s)",
-                   image_name_full(&m->name, full), host->instance);
-    const struct scope scope = { name, description, image->mountpoint };
-    if (scope_move(&scope, pid, soon < deadline ? soon : deadline, &err) < 0)
-        log_notice("mapper image=%s pid=%d stays in this service's cgroup: %s", full, (int)pid, err.msg);
 }
 
 /* The socket's path, from the file's: both are the id in one directory. */
@@ -246,7 +230,7 @@ static int map_in(const struct mapper_host *host, const struct mapper_image *ima
     /* The helper's copies must be the last ones: when it ends, the file and the socket are to die with it. */
     (void)close(steal_fd(&fuse));
     (void)close(steal_fd(&listening));
-    give_scope(host, image, m, *pid, deadline);
+    mapper_give_scope(host, image, m, *pid, deadline); /* while it connects: it costs no time */
     return wait_ready(m, ms_given, deadline, err);
 }
 

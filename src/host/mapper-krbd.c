@@ -15,8 +15,10 @@
 #include "base/identity.h"
 #include "base/log.h"
 #include "host/krbd.h"
+#include "host/mapping-record.h"
 #include "host/procs.h"
 
+#define KIND     "krbd"
 #define MARGIN_S 5     /* the kernel gives up waiting for a lock before we give up waiting for it */
 #define BUSY_MS  5000  /* who opens a device that was just unmounted (udev's blkid) closes it by then */
 #define UNDO_MS  10000 /* to take away what appeared too late */
@@ -43,7 +45,7 @@ static void file_path(const char *verb, char path[static PATH_MAX])
         (void)snprintf(path, PATH_MAX, KRBD_SYSFS "/%s", verb);
 }
 
-static int find_recorded(const struct krbd_record *r, struct krbd_device *ret)
+static int find_recorded(const struct mapping_record *r, struct krbd_device *ret)
 {
     return krbd_find(KRBD_SYSFS, r->fsid, r->pool_id, r->name.ns, r->image_id, ret);
 }
@@ -104,7 +106,7 @@ static int writer_end(const char *mapping, moment deadline)
 }
 
 /* Takes away what a write has made, or may still make. 0: nothing is there, nor the record. */
-static int undo(const char *run_dir, const struct krbd_record *r, moment deadline, struct error *err)
+static int undo(const char *run_dir, const struct mapping_record *r, moment deadline, struct error *err)
 {
     struct krbd_device d;
     if (writer_end(r->mapping, deadline) < 0)
@@ -114,22 +116,22 @@ static int undo(const char *run_dir, const struct krbd_record *r, moment deadlin
                          r->name.image, (int)krbd_writer(r->mapping));
     int rc = find_recorded(r, &d) == 1 ? device_remove(r->mapping, d.number, false, deadline, err) : 0;
     if (rc == 0)
-        krbd_record_remove(run_dir, r->mapping);
+        mapping_record_remove(run_dir, KIND, r->mapping);
     return rc;
 }
 
 struct later {
     char run_dir[PATH_MAX];
-    struct krbd_record record;
+    struct mapping_record record;
 };
 
 static void *undo_later(void *arg)
 {
     struct later *l = arg;
-    struct krbd_record still;
+    struct mapping_record still;
     struct error err;
     /* The record goes when another Mount of the volume was quicker. */
-    while (krbd_record_read(l->run_dir, l->record.mapping, &still) == 1 &&
+    while (mapping_record_read(l->run_dir, KIND, l->record.mapping, &still) == 1 &&
            undo(l->run_dir, &l->record, clock_in_ms(UNDO_MS), &err) < 0)
         pause_for(LATER_NS);
     free(l);
@@ -138,7 +140,7 @@ static void *undo_later(void *arg)
 
 /* What cannot be undone now is undone as soon as it can. Left alone it would hold the lock, and keep the
  * volume from every other host. */
-static void undo_surely(const char *run_dir, const struct krbd_record *r)
+static void undo_surely(const char *run_dir, const struct mapping_record *r)
 {
     struct error err;
     pthread_t thread;
@@ -161,11 +163,11 @@ static void undo_surely(const char *run_dir, const struct krbd_record *r)
 
 struct leftover {
     const struct mapper_image *image;
-    struct krbd_record record;
+    struct mapping_record record;
     bool found;
 };
 
-static bool is_leftover(void *arg, const struct krbd_record *r)
+static bool is_leftover(void *arg, const struct mapping_record *r)
 {
     struct leftover *l = arg;
     const struct mapper_cluster *c = l->image->cluster;
@@ -184,7 +186,7 @@ static int clear_leftover(const struct mapper_host *host, const struct mapper_im
     struct leftover l = { .image = image };
     struct krbd_device d;
     const struct mapper_cluster *c = image->cluster;
-    int rc = krbd_record_each(host->run_dir, is_leftover, &l, err);
+    int rc = mapping_record_each(host->run_dir, KIND, is_leftover, &l, err);
     if (rc == 0 && l.found)
         rc = undo(host->run_dir, &l.record, deadline, err);
     if (rc < 0)
@@ -285,7 +287,7 @@ static int wait_node(const char *path, struct error *err)
     return 0;
 }
 
-static void mapping_fill(struct mapping *m, const struct krbd_record *r, const struct krbd_device *d)
+static void mapping_fill(struct mapping *m, const struct mapping_record *r, const struct krbd_device *d)
 {
     *m = (struct mapping){ .mapper = &mapper_krbd, .name = r->name, .ro = r->ro, .control = -1 };
     memcpy(m->id, r->mapping, sizeof m->id);
@@ -295,7 +297,8 @@ static void mapping_fill(struct mapping *m, const struct krbd_record *r, const s
 }
 
 static int map_recorded(const struct mapper_host *host, const struct mapper_image *image,
-                        const struct krbd_record *r, moment deadline, struct mapping *ret, struct error *err)
+                        const struct mapping_record *r, moment deadline, struct mapping *ret,
+                        struct error *err)
 {
     struct krbd_device d;
     int rc = add(host, image, r->mapping, deadline, err);
@@ -311,13 +314,13 @@ static int krbd_map(const struct mapper_host *host, const struct mapper_image *i
                     struct mapping *ret, struct error *err)
 {
     const struct mapper_cluster *c = image->cluster;
-    struct krbd_record r = { .name = *image->name, .pool_id = c->pool_id, .ro = image->ro };
+    struct mapping_record r = { .name = *image->name, .pool_id = c->pool_id, .ro = image->ro };
     identity_stamped_id(r.mapping);
     (void)snprintf(r.image_id, sizeof r.image_id, "%s", image->id);
     (void)snprintf(r.fsid, sizeof r.fsid, "%s", c->fsid);
     int rc = clear_leftover(host, image, deadline, err);
     if (rc == 0)
-        rc = krbd_record_write(host->run_dir, &r, err);
+        rc = mapping_record_write(host->run_dir, KIND, &r, err);
     if (rc < 0)
         return rc;
     rc = map_recorded(host, image, &r, deadline, ret, err);
@@ -355,7 +358,7 @@ static int krbd_unmap(const struct mapper_host *host, struct mapping *m, moment 
     struct krbd_device d;
     int rc = is_there(m, &d) ? device_remove(m->id, d.number, m->fenced, deadline, err) : 0;
     if (rc == 0)
-        krbd_record_remove(host->run_dir, m->id);
+        mapping_record_remove(host->run_dir, KIND, m->id);
     return rc;
 }
 
@@ -379,7 +382,7 @@ struct search {
     void *arg;
 };
 
-static bool search_record(void *arg, const struct krbd_record *r)
+static bool search_record(void *arg, const struct mapping_record *r)
 {
     struct search *s = arg;
     struct krbd_device d;
@@ -400,19 +403,19 @@ static int krbd_look(const struct mapper_host *host, bool (*found)(void *arg, co
                      void *arg, struct error *err)
 {
     struct search s = { .host = host, .found = found, .arg = arg };
-    return krbd_record_each(host->run_dir, search_record, &s, err);
+    return mapping_record_each(host->run_dir, KIND, search_record, &s, err);
 }
 
 static bool krbd_alive(const struct mapper_host *host, const char *id)
 {
-    struct krbd_record r;
+    struct mapping_record r;
     struct krbd_device d;
     return krbd_writer(id) != 0 ||
-           (krbd_record_read(host->run_dir, id, &r) == 1 && find_recorded(&r, &d) == 1);
+           (mapping_record_read(host->run_dir, KIND, id, &r) == 1 && find_recorded(&r, &d) == 1);
 }
 
 const struct mapper mapper_krbd = {
-    .name = "krbd",
+    .name = KIND,
     .needs_cluster = true,
     .probe = krbd_probe,
     .map = krbd_map,

@@ -7,13 +7,13 @@
 
 #include "host/krbd.h"
 
-/* In order of preference. NULL: a name that is promised, and not in this version. */
+/* In order of preference. */
 static const struct {
     const char *name;
     const struct mapper *mapper;
 } known[] = {
     { "krbd", &mapper_krbd },
-    { "nbd", NULL },
+    { "nbd", &mapper_nbd },
     { "fuse", &mapper_fuse },
 };
 
@@ -26,8 +26,6 @@ static int choose_auto(const struct mapper_image *image, const struct mapper **r
     size_t at = 0;
     for (size_t i = 0; i < COUNT(known); i++) {
         struct error reason = { 0 };
-        if (!known[i].mapper)
-            continue;
         if (known[i].mapper->probe(image, &reason) == 0) {
             (void)snprintf(why, size, "%s%s", at ? "not " : "the first choice", reasons);
             *ret = known[i].mapper;
@@ -50,9 +48,6 @@ int mapper_choose(const char *name, const struct mapper_image *image, const stru
     for (size_t i = 0; i < COUNT(known); i++) {
         if (strcmp(known[i].name, name) != 0)
             continue;
-        if (!known[i].mapper)
-            return error_set(err, -ENODEV, "mapper=%s is not in this version yet; use another, or auto",
-                             name);
         if (known[i].mapper->probe(image, &reason) < 0)
             return error_set(err, -ENODEV, "mapper=%s cannot be used here: %s", name, reason.msg);
         (void)snprintf(why, size, "asked for by name");
@@ -90,7 +85,7 @@ int mapper_find(const struct mapper_host *host, bool (*found)(void *arg, const s
     int rc = 0;
     for (size_t i = 0; i < COUNT(known); i++) {
         struct error one;
-        int n = known[i].mapper ? known[i].mapper->find(host, found, arg, &one) : 0;
+        int n = known[i].mapper->find(host, found, arg, &one);
         if (n < 0 && rc == 0) { /* the others are looked for all the same */
             *err = one;
             rc = n;
@@ -102,7 +97,7 @@ int mapper_find(const struct mapper_host *host, bool (*found)(void *arg, const s
 bool mapper_alive(const struct mapper_host *host, const char *id)
 {
     for (size_t i = 0; i < COUNT(known); i++)
-        if (known[i].mapper && known[i].mapper->alive(host, id))
+        if (known[i].mapper->alive(host, id))
             return true;
     return false;
 }

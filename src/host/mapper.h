@@ -57,7 +57,8 @@ struct mapping {
     char image_id[IMAGE_ID_MAX + 1];
     pid_t pid;                 /* of the mapping process; 0 where the kernel maps */
     uint64_t pid_start;        /* its start time (host/procs.h): a pid alone is re-used */
-    char address[ADDRESS_MAX]; /* ip:port/nonce of the client that holds the managed lock and does the I/O */
+    char address[ADDRESS_MAX]; /* ip:port/nonce of the client that holds the managed lock and does the I/O;
+                                  "": the mapper cannot tell, the lock can */
     char
         file[PATH_MAX]; /* the image as one regular file, to be put behind a loop device; "": device is set */
     char device[32];    /* the block device, where the mapper makes one itself */
@@ -137,7 +138,7 @@ struct mapper {
                 struct error *err);
 };
 
-extern const struct mapper mapper_krbd, mapper_fuse;
+extern const struct mapper mapper_krbd, mapper_nbd, mapper_fuse;
 
 /* The mapper of this name for this image (NULL: for any that it may be asked for); "auto" is the first that
  * this host and the image's features allow. *why tells why it is this one (the caller's buffer of `size`

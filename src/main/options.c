@@ -291,7 +291,7 @@ static const struct words stuck_words[] = { { "report", STUCK_REPORT, false },
                                             { "error", STUCK_ERROR, false },
                                             { NULL, 0, false } };
 static const struct words mapper_words[] = {
-    { "auto", 0, false }, { "krbd", 0, false }, { "nbd", 0, true }, { "fuse", 0, false }, { NULL, 0, false }
+    { "auto", 0, false }, { "krbd", 0, false }, { "nbd", 0, false }, { "fuse", 0, false }, { NULL, 0, false }
 };
 static const struct words fs_words[] = {
     { "xfs", 0, false }, { "ext4", 0, false }, { "btrfs", 0, false }, { NULL, 0, false }
@@ -340,7 +340,7 @@ const struct option_row options[] = {
       NULL, set_path, FIELD(scratch_dir) },
     { "key-dir", "PATH", RBDVOL_SYSCONFDIR "/rbdvol/keys", NULL, "passphrase files of encrypted volumes",
       "volumes cannot be encrypted in this version", set_path, FIELD(key_dir) },
-    { "mapper", "auto|krbd|fuse", "auto", NULL,
+    { "mapper", "auto|krbd|nbd|fuse", "auto", NULL,
       "how an image becomes a block device; auto takes the first that this host and the image allow", NULL,
       set_word, FIELD(mapper), mapper_words },
     { "map-options", "WORDS", "", "none",

@@ -95,7 +95,9 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
     arrive(e, v, RUNG_MAPPED); /* from here on descending unmaps, whatever is missing yet */
     rc = check_name(v, &p, err);
     if (rc == 0)
-        rc = owner_write(&p, v->image_id, &e->self, m.id, m.address, err);
+        rc = mapping_complete(&p, v, err);
+    if (rc == 0)
+        rc = owner_write(&p, v->image_id, &e->self, m.id, v->mapping.address, err);
     if (rc == 0)
         ctl_drop(&p, &v->ctl); /* the managed lock and the record say it now */
     return rc;

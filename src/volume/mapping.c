@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "volume/mapping.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
+#include "ceph/imagelock.h"
 #include "ceph/monmap.h"
 #include "ceph/secret.h"
 
@@ -12,6 +15,30 @@ int mapping_choose(const struct volumes *e, const struct volume *v, const struct
 {
     const struct mapper_image image = { .name = &v->name, .id = v->image_id, .features = v->facts.features };
     return mapper_choose(e->settings->mapper, &image, ret, why, size, err);
+}
+
+/* Where the mapper cannot tell its client's address: nobody had the lock before, and now somebody does. */
+static int fill_address(const struct place *p, const char *image_id, struct mapping *m, struct error *err)
+{
+    struct lock_holder h;
+    bool managed = false;
+    if (m->address[0] || m->ro)
+        return 0;
+    int rc = imagelock_image_holder(p, image_id, &h, &managed, err);
+    if (rc == 0 || (rc == 1 && !managed))
+        return error_set(err, -EIO, "%s has mapped it, but does not hold its lock", m->mapper->name);
+    if (rc == 1)
+        memcpy(m->address, h.address, sizeof m->address);
+    return rc < 0 ? rc : 0;
+}
+
+int mapping_complete(const struct place *p, struct volume *v, struct error *err)
+{
+    struct mapping m = v->mapping;
+    int rc = fill_address(p, v->image_id, &m, err);
+    LOCK_SCOPE(&v->lock);
+    memcpy(v->mapping.address, m.address, sizeof m.address);
+    return rc;
 }
 
 int mapping_make(struct volumes *e, const struct volume *v, const struct place *p,

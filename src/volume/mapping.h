@@ -12,3 +12,6 @@ int mapping_choose(const struct volumes *e, const struct volume *v, const struct
 /* mapper->map() for the volume, whose image is claimed. */
 int mapping_make(struct volumes *e, const struct volume *v, const struct place *p,
                  const struct mapper *mapper, moment deadline, struct mapping *ret, struct error *err);
+
+/* Fills in what the mapper could not tell of v->mapping, by asking the cluster. */
+int mapping_complete(const struct place *p, struct volume *v, struct error *err);

@@ -99,6 +99,8 @@ static void without_mapping(struct volumes *e, struct volume *v)
         v->mapping.name = v->name;
         if (v->mapping.mapper == mapper_named("fuse"))
             (void)snprintf(v->mapping.file, sizeof v->mapping.file, "%s/%s.img", e->run_dir, v->mapping.id);
+        else
+            memcpy(v->mapping.device, v->node.path, sizeof v->mapping.device);
         if (v->rung < RUNG_MAPPED)
             v->rung = RUNG_MAPPED;
         lost_mark(e, v, "its mapping process ended while no daemon was there to see it");

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "cmocka-headers.h"
 #include "host/krbd.h"
+#include "host/mapping-record.h"
 
 #define FSID "9cd2c3ce-441b-4862-b041-b421e9a1f8e6"
 
@@ -253,24 +254,24 @@ static void a_write_that_hangs_ends_at_its_deadline(void **state)
     assert_int_equal(krbd_writer("0123456789abcdef"), 0);
 }
 
-static bool take_record(void *arg, const struct krbd_record *r)
+static bool take_record(void *arg, const struct mapping_record *r)
 {
-    *(struct krbd_record *)arg = *r;
+    *(struct mapping_record *)arg = *r;
     return false;
 }
 
 static void a_record_is_of_this_boot_or_none(void **state)
 {
     struct error err;
-    struct krbd_record found = { 0 }, r = { .mapping = "0123456789abcdef",
-                                            .name = { "rbd", "t1", "db" },
-                                            .image_id = "10f",
-                                            .fsid = FSID,
-                                            .pool_id = 7 };
+    struct mapping_record found = { 0 }, r = { .mapping = "0123456789abcdef",
+                                               .name = { "rbd", "t1", "db" },
+                                               .image_id = "10f",
+                                               .fsid = FSID,
+                                               .pool_id = 7 };
     (void)state;
-    assert_int_equal(krbd_record_read(root, r.mapping, &found), 0);
-    assert_int_equal(krbd_record_write(root, &r, &err), 0);
-    assert_int_equal(krbd_record_read(root, r.mapping, &found), 1);
+    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found), 0);
+    assert_int_equal(mapping_record_write(root, "krbd", &r, &err), 0);
+    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found), 1);
     assert_string_equal(found.name.ns, "t1");
     assert_int_equal(found.pool_id, 7);
     put("fedcba9876543210.krbd",
@@ -279,7 +280,7 @@ static void a_record_is_of_this_boot_or_none(void **state)
     put("fedcba9876543211.krbd.tmp", "{");
     put("0123456789abcdee.sock", "");
     memset(&found, 0, sizeof found);
-    assert_int_equal(krbd_record_each(root, take_record, &found, &err), 0);
+    assert_int_equal(mapping_record_each(root, "krbd", take_record, &found, &err), 0);
     assert_string_equal(found.mapping, r.mapping);
     char path[PATH_MAX];
     static const char *const gone[] = { "fedcba9876543210.krbd", "fedcba9876543211.krbd.tmp" };
@@ -289,8 +290,8 @@ static void a_record_is_of_this_boot_or_none(void **state)
     }
     (void)snprintf(path, sizeof path, "%s/0123456789abcdee.sock", root);
     assert_int_equal(access(path, F_OK), 0); /* another mapper's */
-    krbd_record_remove(root, r.mapping);
-    assert_int_equal(krbd_record_read(root, r.mapping, &found), 0);
+    mapping_record_remove(root, "krbd", r.mapping);
+    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found), 0);
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)

@@ -63,7 +63,9 @@ def daemon_end(name):
         d.kill()
     for device in devices():
         sh(f"umount -A /dev/rbd{device['number']} 2>/dev/null; echo {device['number']} >{RBD}/remove_single_major", 60)
-    for pid in d.mappers():
+    for device in nbd_devices():
+        sh(f"umount -A {device} 2>/dev/null; rbd-nbd unmap {device}", 60)
+    for pid in [*d.mappers(), *rbd_nbds()]:
         os.kill(pid, signal.SIGKILL)
     mounts.unmount_below(d.dir)
     d.erase()
@@ -74,7 +76,8 @@ def left_of(name):
     d = _daemons[name]
     found = [f"mount: {m.point} ({m.source})" for m in mounts.below(d.dir)]
     found += [f"mapping: rbd{device['number']} of image id {device['image_id']}" for device in devices()]
-    found += [f"mapper: pid {pid}" for pid in d.mappers()]
+    found += [f"mapper: pid {pid}" for pid in [*d.mappers(), *rbd_nbds()]]
+    found += [f"device: {device}" for device in nbd_devices()]
     found += [f"state file: {f}" for f in d.state_files() if not STATE_FILES_THAT_STAY.match(os.path.basename(f))]
     found += [f"helper: pid {pid}" for pid in process.pids() if process.argv(pid)[:1] == ["rbdvol-device"]]
     return found
@@ -109,6 +112,24 @@ def sysfs_map(line):
 def sysfs_unmap(number):
     with open(f"{RBD}/remove_single_major", "wb", buffering=0) as f:
         f.write(str(number).encode())
+
+
+def rbd_nbds():
+    """The pids of rbd-nbd."""
+    return [pid for pid in process.pids() if process.argv(pid)[:1] == ["@rbd-nbd"]]
+
+
+def argv(pid):
+    return process.argv(pid)
+
+
+def nbd_devices():
+    """The network block devices that are connected, or were and wait to be again."""
+    found = []
+    for name in sorted(os.listdir("/sys/block")):
+        if name.startswith("nbd") and int(read(f"/sys/block/{name}/size")) > 0:
+            found.append(f"/dev/{name}")
+    return found
 
 
 # -- files

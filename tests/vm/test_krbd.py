@@ -128,19 +128,6 @@ def test_what_a_killed_daemon_was_mapping_is_undone(guest, daemon, cluster):
     assert guest.call("devices") == [] and guest.sh("ls /run/rbd/rbd.state/map") == ""
 
 
-def test_features_that_the_kernel_lacks_fall_to_the_next_mapper(guest, daemon, cluster):
-    cluster.rbd("create", "--size", "1G", "--image-feature", "layering,exclusive-lock,object-map,journaling", "rbd/odd")
-    point = daemon.mount("odd", "one")
-    assert guest.call("devices") == []
-    (volume,) = status(daemon)["Volumes"]
-    assert volume["Mapper"] != "krbd" and "journaling" in volume["MapperWhy"], volume
-    checksum = guest.call("fill", f"{point}/data", 1)
-    daemon.unmount("odd", "one")
-    daemon.mount("odd", "one")
-    assert guest.call("checksum", f"{point}/data") == checksum
-    daemon.unmount("odd", "one")
-
-
 def test_features_that_the_kernel_lacks_are_named_with_the_command_that_takes_them_away(guest, hosts, cluster):
     daemon = hosts.daemon(mapper="krbd")
     cluster.rbd("create", "--size", "1G", "--image-feature", "layering,exclusive-lock,object-map,journaling", "rbd/odd")

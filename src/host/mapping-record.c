@@ -11,18 +11,18 @@
 #include "base/file.h"
 #include "base/identity.h"
 #include "base/text.h"
-#include "host/krbd.h"
+#include "host/mapping-record.h"
 
-#define SUFFIX     ".krbd"
 #define VERSION    1
 #define RECORD_MAX 8192
 
-static void path_of(const char *run_dir, const char *mapping, char path[static PATH_MAX])
+static void path_of(const char *run_dir, const char *kind, const char *mapping, char path[static PATH_MAX])
 {
-    (void)snprintf(path, PATH_MAX, "%s/%s" SUFFIX, run_dir, mapping);
+    (void)snprintf(path, PATH_MAX, "%s/%s.%s", run_dir, mapping, kind);
 }
 
-int krbd_record_write(const char *run_dir, const struct krbd_record *r, struct error *err)
+int mapping_record_write(const char *run_dir, const char *kind, const struct mapping_record *r,
+                         struct error *err)
 {
     char path[PATH_MAX];
     struct identity host;
@@ -36,19 +36,19 @@ int krbd_record_write(const char *run_dir, const struct krbd_record *r, struct e
     auto_free char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
     if (!text)
         return error_set(err, -ENOMEM, "out of memory");
-    path_of(run_dir, r->mapping, path);
+    path_of(run_dir, kind, r->mapping, path);
     rc = file_replace(path, text, strlen(text), err);
     return rc == -ENOENT ? (err->code = -EIO) : rc;
 }
 
-void krbd_record_remove(const char *run_dir, const char *mapping)
+void mapping_record_remove(const char *run_dir, const char *kind, const char *mapping)
 {
     char path[PATH_MAX];
-    path_of(run_dir, mapping, path);
+    path_of(run_dir, kind, mapping, path);
     (void)unlink(path);
 }
 
-static int decode(const char *text, const char *boot_id, struct krbd_record *r)
+static int decode(const char *text, const char *boot_id, struct mapping_record *r)
 {
     json_auto_t *j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     const char *boot, *pool, *ns, *image, *id, *fsid;
@@ -71,14 +71,15 @@ static int decode(const char *text, const char *boot_id, struct krbd_record *r)
     return 0;
 }
 
-int krbd_record_read(const char *run_dir, const char *mapping, struct krbd_record *ret)
+int mapping_record_read(const char *run_dir, const char *kind, const char *mapping,
+                        struct mapping_record *ret)
 {
     char path[PATH_MAX];
     struct error ignored;
     struct identity host;
-    struct krbd_record r = { 0 };
+    struct mapping_record r = { 0 };
     auto_free char *text = NULL;
-    path_of(run_dir, mapping, path);
+    path_of(run_dir, kind, mapping, path);
     (void)snprintf(r.mapping, sizeof r.mapping, "%s", mapping);
     if (identity_read(&host, &ignored) < 0 || file_read(path, RECORD_MAX, &text, NULL, &ignored) < 0 ||
         decode(text, host.boot_id, &r) < 0)
@@ -87,15 +88,17 @@ int krbd_record_read(const char *run_dir, const char *mapping, struct krbd_recor
     return 1;
 }
 
-/* "<id>.krbd": the id. False: another kind of file. */
-static bool id_of(const char *file, char id[static MAPPING_ID_LEN + 1])
+/* "<id>.<kind>", and perhaps more: the id. False: another kind of file. */
+static bool id_of(const char *file, const char *kind, char id[static MAPPING_ID_LEN + 1])
 {
     (void)snprintf(id, MAPPING_ID_LEN + 1, "%s", file);
-    return text_is_hex(id, MAPPING_ID_LEN) && strncmp(file + MAPPING_ID_LEN, SUFFIX, strlen(SUFFIX)) == 0;
+    return text_is_hex(id, MAPPING_ID_LEN) && file[MAPPING_ID_LEN] == '.' &&
+           strncmp(file + MAPPING_ID_LEN + 1, kind, strlen(kind)) == 0;
 }
 
-int krbd_record_each(const char *run_dir, bool (*visit)(void *arg, const struct krbd_record *r), void *arg,
-                     struct error *err)
+int mapping_record_each(const char *run_dir, const char *kind,
+                        bool (*visit)(void *arg, const struct mapping_record *r), void *arg,
+                        struct error *err)
 {
     char id[MAPPING_ID_LEN + 1], path[PATH_MAX];
     auto_dir DIR *dir = opendir(run_dir);
@@ -103,11 +106,11 @@ int krbd_record_each(const char *run_dir, bool (*visit)(void *arg, const struct 
         return error_set(err, errno == ENOENT ? -EIO : -errno, "cannot read %s: %s", run_dir,
                          error_text(errno));
     for (const struct dirent *e; (e = readdir(dir));) {
-        struct krbd_record r;
-        if (!id_of(e->d_name, id))
+        struct mapping_record r;
+        if (!id_of(e->d_name, kind, id))
             continue;
-        bool whole = strcmp(e->d_name + MAPPING_ID_LEN, SUFFIX) == 0;
-        if (whole && krbd_record_read(run_dir, id, &r) == 1) {
+        bool whole = strcmp(e->d_name + MAPPING_ID_LEN + 1, kind) == 0;
+        if (whole && mapping_record_read(run_dir, kind, id, &r) == 1) {
             if (visit(arg, &r))
                 return 0;
             continue;
