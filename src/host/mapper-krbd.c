@@ -403,7 +403,8 @@ static int krbd_look(const struct mapper_host *host, bool (*found)(void *arg, co
                      void *arg, struct error *err)
 {
     struct search s = { .host = host, .found = found, .arg = arg };
-    return mapping_record_each(host->run_dir, KIND, search_record, &s, err);
+    int rc = mapping_record_sweep(host->run_dir, KIND, err);
+    return rc < 0 ? rc : mapping_record_each(host->run_dir, KIND, search_record, &s, err);
 }
 
 static bool krbd_alive(const struct mapper_host *host, const char *id)

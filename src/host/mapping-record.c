@@ -88,33 +88,58 @@ int mapping_record_read(const char *run_dir, const char *kind, const char *mappi
     return 1;
 }
 
-/* "<id>.<kind>", and perhaps more: the id. False: another kind of file. */
-static bool id_of(const char *file, const char *kind, char id[static MAPPING_ID_LEN + 1])
+/* "<id>.<kind>": the id, and in *whole that nothing follows (a write that was cut off, output). False:
+ * another kind of file. */
+static bool id_of(const char *file, const char *kind, char id[static MAPPING_ID_LEN + 1], bool *whole)
 {
+    size_t len = strlen(kind);
     (void)snprintf(id, MAPPING_ID_LEN + 1, "%s", file);
-    return text_is_hex(id, MAPPING_ID_LEN) && file[MAPPING_ID_LEN] == '.' &&
-           strncmp(file + MAPPING_ID_LEN + 1, kind, strlen(kind)) == 0;
+    if (!text_is_hex(id, MAPPING_ID_LEN) || file[MAPPING_ID_LEN] != '.' ||
+        strncmp(file + MAPPING_ID_LEN + 1, kind, len) != 0)
+        return false;
+    *whole = file[MAPPING_ID_LEN + 1 + len] == '\0';
+    return true;
+}
+
+static DIR *open_dir(const char *run_dir, struct error *err)
+{
+    DIR *dir = opendir(run_dir);
+    if (!dir)
+        error_set(err, errno == ENOENT ? -EIO : -errno, "cannot read %s: %s", run_dir, error_text(errno));
+    return dir;
 }
 
 int mapping_record_each(const char *run_dir, const char *kind,
                         bool (*visit)(void *arg, const struct mapping_record *r), void *arg,
                         struct error *err)
 {
-    char id[MAPPING_ID_LEN + 1], path[PATH_MAX];
-    auto_dir DIR *dir = opendir(run_dir);
+    char id[MAPPING_ID_LEN + 1];
+    auto_dir DIR *dir = open_dir(run_dir, err);
     if (!dir)
-        return error_set(err, errno == ENOENT ? -EIO : -errno, "cannot read %s: %s", run_dir,
-                         error_text(errno));
+        return err->code;
     for (const struct dirent *e; (e = readdir(dir));) {
         struct mapping_record r;
-        if (!id_of(e->d_name, kind, id))
+        bool whole;
+        if (id_of(e->d_name, kind, id, &whole) && whole && mapping_record_read(run_dir, kind, id, &r) == 1 &&
+            visit(arg, &r))
+            break;
+    }
+    return 0;
+}
+
+int mapping_record_sweep(const char *run_dir, const char *kind, struct error *err)
+{
+    char id[MAPPING_ID_LEN + 1], path[PATH_MAX];
+    auto_dir DIR *dir = open_dir(run_dir, err);
+    if (!dir)
+        return err->code;
+    for (const struct dirent *e; (e = readdir(dir));) {
+        struct mapping_record r;
+        bool whole;
+        if (!id_of(e->d_name, kind, id, &whole))
             continue;
-        bool whole = strcmp(e->d_name + MAPPING_ID_LEN + 1, kind) == 0;
-        if (whole && mapping_record_read(run_dir, kind, id, &r) == 1) {
-            if (visit(arg, &r))
-                return 0;
+        if (whole && mapping_record_read(run_dir, kind, id, &r) == 1)
             continue;
-        }
         if (snprintf(path, sizeof path, "%s/%s", run_dir, e->d_name) < (int)sizeof path)
             (void)unlink(path);
     }

@@ -23,8 +23,10 @@ void mapping_record_remove(const char *run_dir, const char *kind, const char *ma
 int mapping_record_read(const char *run_dir, const char *kind, const char *mapping,
                         struct mapping_record *ret);
 
-/* Calls visit() with each record of this boot until it returns true; removes what another boot, or a write
- * that was cut off, has left. */
+/* Calls visit() with each record of this boot until it returns true. */
 int mapping_record_each(const char *run_dir, const char *kind,
                         bool (*visit)(void *arg, const struct mapping_record *r), void *arg,
                         struct error *err);
+
+/* At start, when nobody writes any: removes what another boot, or a write that was cut off, has left. */
+int mapping_record_sweep(const char *run_dir, const char *kind, struct error *err);

@@ -287,6 +287,22 @@ static int explain_busy(struct volumes *e, struct volume *v, struct error *err)
     return err->code;
 }
 
+/* Who watches over it is not to take its end for a loss: on success that is so until the mapping is
+ * forgotten. */
+static int unmap(struct volumes *e, struct volume *v, struct error *err)
+{
+    {
+        LOCK_SCOPE(&v->lock);
+        v->unmapping = true;
+    }
+    int rc = v->mapping.mapper->unmap(&e->mapper_host, &v->mapping, clock_in_ms(UNMAP_MS), err);
+    if (rc < 0 && rc != -EIO) {
+        LOCK_SCOPE(&v->lock);
+        v->unmapping = false;
+    }
+    return rc;
+}
+
 static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
 {
     volume_says(v, "unmapping");
@@ -307,7 +323,7 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
     if (rc < 0 && lost)
         return rc;
     if (rc == 0)
-        rc = mapper->unmap(&e->mapper_host, &v->mapping, clock_in_ms(UNMAP_MS), err);
+        rc = unmap(e, v, err);
     if (rc == -EBUSY)
         return explain_busy(e, v, err);
     if (rc == -EIO && lost) /* what was to be said of it was said */
@@ -321,6 +337,7 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
         LOCK_SCOPE(&v->lock);
         v->mapping = (struct mapping){ .control = -1 };
         v->facts.device[0] = v->facts.mapper[0] = v->facts.mapper_why[0] = '\0';
+        v->unmapping = false;
         v->stuck_since = 0;
     }
     arrive(e, v, RUNG_CLAIMED);

@@ -20,7 +20,7 @@ static bool is_to_be_asked(struct volume *v, char id[static IMAGE_ID_LEN + 1],
 {
     LOCK_SCOPE(&v->lock);
     const struct mapper *mapper = v->mapping.mapper;
-    if (!mapper || mapper->hear || v->lost || v->busy || v->rung < RUNG_MAPPED || !v->mapping.address[0])
+    if (!mapper || mapper->hear || v->lost || v->busy || v->rung < RUNG_MAPPED)
         return false;
     memcpy(id, v->image_id, sizeof v->image_id);
     memcpy(address, v->mapping.address, ADDRESS_MAX);
@@ -49,6 +49,21 @@ static void judge(struct volumes *e, struct volume *v, const char *address, cons
         drive_kick(e, v);
 }
 
+/* A mapping of an earlier daemon, whose mapper cannot tell its client's address: the owner record does. */
+static void learn_address(struct volume *v, const struct place *p, const char *id,
+                          char address[static ADDRESS_MAX])
+{
+    struct owner_record r;
+    struct error ignored;
+    if (address[0] || owner_read(p, id, &r, &ignored) != 1)
+        return;
+    LOCK_SCOPE(&v->lock);
+    if (v->busy || strcmp(v->mapping.id, r.mapping) != 0)
+        return;
+    memcpy(v->mapping.address, r.address, sizeof v->mapping.address);
+    memcpy(address, r.address, ADDRESS_MAX);
+}
+
 static void check(struct volumes *e, struct volume *v)
 {
     char id[IMAGE_ID_LEN + 1], address[ADDRESS_MAX];
@@ -58,7 +73,8 @@ static void check(struct volumes *e, struct volume *v)
     bool managed;
     if (!is_to_be_asked(v, id, address) || engine_place(e, &v->name, &p, &ignored) < 0)
         return;
-    int rc = imagelock_image_holder(&p, id, &h, &managed, &ignored);
+    learn_address(v, &p, id, address);
+    int rc = address[0] ? imagelock_image_holder(&p, id, &h, &managed, &ignored) : -1;
     if (rc >= 0)
         judge(e, v, address, rc == 1 ? &h : NULL);
 }

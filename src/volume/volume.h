@@ -67,6 +67,7 @@ struct volume {
     bool redo; /* adopted at start: goes all the way down before it goes up, since the image has not been read
                 */
     bool lost; /* the mapping was fenced or ended under us, and nobody has it mounted again yet (lost.h) */
+    bool unmapping;          /* the mapping is being ended by us: that is no loss */
     bool reviving;           /* it was lost, and climbs again */
     struct volume_loss loss; /* of both */
     moment stuck_since;      /* none of the I/O in flight has been answered since, longer than io-stuck; 0 */

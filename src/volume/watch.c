@@ -120,7 +120,7 @@ static void mark_lost(struct volumes *e, struct volume *v, const struct watched 
     bool now;
     {
         LOCK_SCOPE(&v->lock);
-        now = is_current(v, one);
+        now = is_current(v, one) && !v->unmapping;
         if (now)
             lost_mark(e, v, why);
     }

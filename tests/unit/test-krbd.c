@@ -282,6 +282,10 @@ static void a_record_is_of_this_boot_or_none(void **state)
     memset(&found, 0, sizeof found);
     assert_int_equal(mapping_record_each(root, "krbd", take_record, &found, &err), 0);
     assert_string_equal(found.mapping, r.mapping);
+    char tmp[PATH_MAX];
+    (void)snprintf(tmp, sizeof tmp, "%s/fedcba9876543211.krbd.tmp", root);
+    assert_int_equal(access(tmp, F_OK), 0); /* another thread may be writing it */
+    assert_int_equal(mapping_record_sweep(root, "krbd", &err), 0);
     char path[PATH_MAX];
     static const char *const gone[] = { "fedcba9876543210.krbd", "fedcba9876543211.krbd.tmp" };
     for (size_t i = 0; i < 2; i++) {

@@ -98,9 +98,12 @@ def test_a_host_that_is_cut_off_loses_its_volume_and_nothing_is_corrupted(hosts,
     assert one.guest.call("writer", log)["error"] in (5, 30, 108), "neither EIO nor EROFS"
     assert days_fenced(cluster, old) >= 29
     one.await_cluster()
-    one.unmount("db", "a")
+    until(lambda: one.get("db")["Status"]["state"] == "lost", "the loss to be seen", 40)
+    until(lambda: one.guest.call("mounted", point) is None, "the mount to be taken down", 40)
     until(lambda: one.guest.call("devices") == [], "the fenced mapping to go", 60)
-    assert one.guest.call("mounted", point) is None
+    told = until(lambda: volume(one, "rbd/db").get("Pending") or json.dumps(volume(one, "rbd/db")), "a word of it", 10)
+    assert two.guest.name in told, told
+    one.unmount("db", "a")
     two.unmount("db", "b")
     # clean, and the second host's; mounted by the first again, with a new client
     assert one.guest.call("read", one.mount("db", "a") + "/new") == "of the second host\n"
