@@ -288,18 +288,18 @@ static int explain_busy(struct volumes *e, struct volume *v, struct error *err)
 }
 
 /* Who watches over it is not to take its end for a loss: on success that is so until the mapping is
- * forgotten. */
+ * forgotten. On a copy: the watch looks at the volume's own at any time, with the lock. */
 static int unmap(struct volumes *e, struct volume *v, struct error *err)
 {
+    struct mapping m = v->mapping;
     {
         LOCK_SCOPE(&v->lock);
         v->unmapping = true;
     }
-    int rc = v->mapping.mapper->unmap(&e->mapper_host, &v->mapping, clock_in_ms(UNMAP_MS), err);
-    if (rc < 0 && rc != -EIO) {
-        LOCK_SCOPE(&v->lock);
-        v->unmapping = false;
-    }
+    int rc = m.mapper->unmap(&e->mapper_host, &m, clock_in_ms(UNMAP_MS), err);
+    LOCK_SCOPE(&v->lock);
+    v->mapping.control = m.control;
+    v->unmapping = rc == 0 || rc == -EIO;
     return rc;
 }
 
