@@ -123,3 +123,9 @@ void imagefill_close(struct imagefill *f)
     pthread_mutex_destroy(&f->lock);
     free(f);
 }
+
+int imagefill_grow(struct imagefill *f, uint64_t size, struct error *err)
+{
+    int rc = rbd_resize2(f->image, size, false, NULL, NULL);
+    return rc < 0 ? place_error(&f->place, rc, err, "cannot grow the new image") : 0;
+}

@@ -14,6 +14,9 @@ int imagefill_open(const struct place *p, const char *name, struct imagefill **r
  * earlier write's. */
 int imagefill_write(struct imagefill *f, const char *bytes, size_t len, uint64_t offset, struct error *err);
 
+/* Makes the image larger. */
+int imagefill_grow(struct imagefill *f, uint64_t size, struct error *err);
+
 /* Waits for all writes. Each one's own result counts: rbd_flush returns 0 after a write that timed out
  * (measured). */
 int imagefill_finish(struct imagefill *f, struct error *err);

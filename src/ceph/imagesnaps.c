@@ -96,3 +96,24 @@ int image_snap_find(const struct place *p, const char *id, const char *name, str
     int rc = image_snaps(p, id, compare, &s, err);
     return rc < 0 ? rc : s.found ? 0 : error_set(err, -ENODEV, "there is no snapshot '%s'", name);
 }
+
+int image_clone(const struct place *from, const char *name, const char *snap, const struct place *to,
+                const char *clone, const struct image_layout *layout, struct error *err)
+{
+    rbd_image_options_t opts;
+    rbd_image_options_create(&opts);
+    int rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_CLONE_FORMAT, 2);
+    if (rc == 0)
+        rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_FEATURES, layout->features);
+    if (rc == 0 && layout->order)
+        rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_ORDER, layout->order);
+    if (rc == 0 && layout->data_pool[0])
+        rc = rbd_image_options_set_string(opts, RBD_IMAGE_OPTION_DATA_POOL, layout->data_pool);
+    if (rc == 0)
+        rc = rbd_clone3(from->io, name, snap, to->io, clone, opts);
+    rbd_image_options_destroy(opts);
+    if (rc == -ENOENT)
+        return error_set(err, -ENODEV, "there is no snapshot '%s' of image '%s'%s", snap, name,
+                         layout->data_pool[0] ? ", or no such data pool" : "");
+    return rc < 0 ? place_error(to, rc, err, "cannot clone '%s@%s'", name, snap) : 0;
+}

@@ -16,6 +16,7 @@
 #include "host/loop.h"
 #include "host/mount.h"
 #include "host/probe.h"
+#include "host/renew.h"
 
 struct job {
     struct holding *held;
@@ -164,6 +165,22 @@ static int do_check(const struct job *j, struct error *err)
     return rc < 0 ? rc : grow_unmounted(fs, j->held->node.path, j->deadline, err);
 }
 
+static int do_renew(const struct job *j, struct error *err)
+{
+    const char *fstype;
+    const struct fs *fs;
+    bool renewed = false;
+    TAKE(j, err, "{s:s}", "fstype", &fstype);
+    int rc = attached(j, err);
+    if (rc == 0)
+        rc = fs_named(fstype, &fs, err);
+    if (rc == 0 && !j->held->ro)
+        rc = renew_uuid(fs, j->held->node.path, j->deadline, &renewed, err);
+    if (rc == 0)
+        json_object_set_new(j->reply, "renewed", json_boolean(renewed));
+    return rc;
+}
+
 static int do_mount(const struct job *j, struct error *err)
 {
     struct device_mount m;
@@ -258,9 +275,10 @@ static const struct {
     const char *name;
     int (*run)(const struct job *j, struct error *err);
 } verbs[] = {
-    { "probe", do_probe }, { "format", do_format }, { "attach", do_attach }, { "find", do_find },
-    { "check", do_check }, { "mount", do_mount },   { "fresh", do_fresh },   { "umount", do_umount },
-    { "grow", do_grow },   { "freeze", do_freeze }, { "thaw", do_thaw },     { "unfreeze", do_unfreeze },
+    { "probe", do_probe },       { "format", do_format }, { "attach", do_attach }, { "find", do_find },
+    { "check", do_check },       { "mount", do_mount },   { "fresh", do_fresh },   { "umount", do_umount },
+    { "grow", do_grow },         { "freeze", do_freeze }, { "renew", do_renew },   { "thaw", do_thaw },
+    { "unfreeze", do_unfreeze },
 };
 
 int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err)

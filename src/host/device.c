@@ -188,6 +188,16 @@ int device_check(struct device *d, const char *fstype, moment deadline, struct e
                        what(text, "checking a file system of type", fstype), deadline, NULL, err);
 }
 
+int device_renew(struct device *d, const char *fstype, moment deadline, bool *renewed, struct error *err)
+{
+    json_auto_t *reply = NULL;
+    int rc = device_call(d, json_pack("{s:s, s:s}", "do", "renew", "fstype", fstype),
+                         "giving the clone a uuid of its own", deadline, &reply, err);
+    if (rc == 0)
+        *renewed = json_is_true(json_object_get(reply, "renewed"));
+    return rc;
+}
+
 int device_mount(struct device *d, const struct device_mount *m, moment deadline, struct error *err)
 {
     char text[PATH_MAX + 64];

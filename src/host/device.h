@@ -63,6 +63,10 @@ int device_find(struct device *d, const char *file, moment deadline, struct devi
  * message has fsck's words and the command to run by hand. */
 int device_check(struct device *d, const char *fstype, moment deadline, struct error *err);
 
+/* Gives the file system on the attached device a uuid of its own. *renewed: false when that cannot be done
+ * yet. */
+int device_renew(struct device *d, const char *fstype, moment deadline, bool *renewed, struct error *err);
+
 struct device_mount {
     const char *mountpoint; /* made (and immutable while nothing is mounted on it) when it is not there */
     const char *fstype;

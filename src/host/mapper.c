@@ -19,6 +19,15 @@ static const struct {
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+static int probe(size_t i, const struct mapper_image *image, struct error *err)
+{
+    const char *why_not = !image                               ? NULL
+                          : strcmp(known[i].name, "krbd") == 0 ? image->not_krbd
+                          : strcmp(known[i].name, "nbd") == 0  ? image->not_nbd
+                                                               : NULL;
+    return why_not ? error_set(err, -EOPNOTSUPP, "%s", why_not) : known[i].mapper->probe(image, err);
+}
+
 static int choose_auto(const struct mapper_image *image, const struct mapper **ret, char *why, size_t size,
                        struct error *err)
 {
@@ -26,7 +35,7 @@ static int choose_auto(const struct mapper_image *image, const struct mapper **r
     size_t at = 0;
     for (size_t i = 0; i < COUNT(known); i++) {
         struct error reason = { 0 };
-        if (known[i].mapper->probe(image, &reason) == 0) {
+        if (probe(i, image, &reason) == 0) {
             (void)snprintf(why, size, "%s%s", at ? "not " : "the first choice", reasons);
             *ret = known[i].mapper;
             return 0;
@@ -48,7 +57,7 @@ int mapper_choose(const char *name, const struct mapper_image *image, const stru
     for (size_t i = 0; i < COUNT(known); i++) {
         if (strcmp(known[i].name, name) != 0)
             continue;
-        if (known[i].mapper->probe(image, &reason) < 0)
+        if (probe(i, image, &reason) < 0)
             return error_set(err, -ENODEV, "mapper=%s cannot be used here: %s", name, reason.msg);
         (void)snprintf(why, size, "asked for by name");
         *ret = known[i].mapper;

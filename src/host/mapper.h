@@ -42,8 +42,9 @@ struct mapper_cluster {
 struct mapper_image {
     const struct image_name *name;
     const char *id;
-    uint64_t features; /* bits of RBD_FEATURE_* */
-    bool ro;
+    uint64_t features;              /* bits of RBD_FEATURE_* */
+    bool ro;                        /* nobody writes it, so there is no lock; its client shows as a watcher */
+    const char *not_krbd, *not_nbd; /* NULL, or why these must not map it */
     const char *mountpoint; /* where it is going to be mounted: at shutdown the mapping outlives that; NULL:
                                not known */
     const struct mapper_cluster *cluster; /* NULL, where the mapper does not need it */

@@ -137,3 +137,19 @@ int ctl_snap(struct call *c)
         return snap_rollback(c);
     return call_usage(c->command, "it needs create, ls, rm or rollback", *verb ? verb : NULL);
 }
+
+int ctl_clone(struct call *c)
+{
+    json_auto_t *answer = NULL;
+    if (c->nwords != 2)
+        return call_usage(c->command, "it needs what to clone, and the name of the new volume", NULL);
+    if (!c->opts)
+        c->opts = json_object();
+    if (json_object_set_new(c->opts, "from", json_string(c->words[0])) < 0)
+        return call_usage(c->command, "not UTF-8:", c->words[0]);
+    c->name = c->words[1];
+    int rc = call_ask(c, "/VolumeDriver.Create", &answer);
+    if (rc == 0)
+        (void)printf("%s\n", c->name);
+    return rc;
+}

@@ -6,3 +6,4 @@
 
 int ctl_resize(struct call *c);
 int ctl_snap(struct call *c);
+int ctl_clone(struct call *c);

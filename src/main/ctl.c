@@ -174,6 +174,7 @@ static const struct command_row {
     { "unlock", ctl_unlock, .named = true, .json = true, .forces = true },
     { "resize", ctl_resize, .words = true, .json = true },
     { "snap", ctl_snap, .words = true, .json = true },
+    { "clone", ctl_clone, .words = true, .opts = true },
 };
 
 static int add_opt(struct call *c, const char *text)

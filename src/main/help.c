@@ -20,7 +20,7 @@ static const struct {
     { "create", "rbdvol create NAME [-o KEY=VALUE]...",
       "Makes a volume, formatted. One that exists already is fine if the options do not contradict it.\n"
       "Options: size, pool, namespace, fstype, mkfs-options, mount-options, uid, gid, mode, sharing,\n"
-      "object-size, features, data-pool; see rbdvol(8).",
+      "object-size, features, data-pool, from, ro, mapper, qos-iops, qos-bps; see rbdvol(8).",
       "rbdvol create db-data -o size=50G -o fstype=ext4" },
     { "rm", "rbdvol rm NAME [--delete]",
       "Removes a volume, as the option 'remove' says: into the trash by default. With --delete it is\n"
@@ -63,13 +63,18 @@ static const struct {
       "host; one that is mounted elsewhere is snapshot there. 'ls' lists them. 'rollback' makes the volume,\n"
       "which nobody may be using, what it was; on a terminal it asks for the name.",
       "rbdvol snap create db-data@monday" },
+    { "clone", "rbdvol clone NAME[@SNAP] NEW [-o KEY=VALUE]...",
+      "Makes a volume that begins as a snapshot of another one, or as that is now, and shares its data "
+      "until\n"
+      "either is written. With -o ro it stays as it is, and may be mounted on many hosts at once.",
+      "rbdvol clone db-data@monday db-test -o size=200G" },
     { "version", "rbdvol version", "Prints the version.", "rbdvol version" },
     { "help", "rbdvol help [COMMAND]", "Explains a command.", "rbdvol help serve" },
 };
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { "clone", "trim", "trash", NULL };
+static const char *const later[] = { "trim", "trash", NULL };
 
 bool help_is_later(const char *command)
 {

@@ -55,6 +55,8 @@ static void *beat(void *arg)
     while (wait_beat(h)) {
         if (!h->image->opts->ro)
             image_check_owner(h->image);
+        else
+            image_check_presence(h->image);
         buffers_trim(h->buffers);
         heap_trim(h);
     }

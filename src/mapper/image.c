@@ -164,11 +164,14 @@ static int start(struct image *im, struct error *err)
         rc = features_check(im, err);
     if (rc == 0 && !im->opts->ro)
         rc = lock_take(im, err);
+    if (rc == 0 && im->opts->ro)
+        rc = presence_start(&im->presence, im->pool, im->opts->id, err);
     return rc;
 }
 
 void image_cancel(struct image *im)
 {
+    presence_end(&im->presence);
     if (im->opened)
         (void)rbd_close(im->rbd);
     if (im->in_pool)
@@ -269,6 +272,11 @@ void image_check_owner(struct image *im)
         declare_lost(im, rc);
 }
 
+void image_check_presence(struct image *im)
+{
+    presence_renew(&im->presence);
+}
+
 void image_check_size(struct image *im)
 {
     uint64_t size;
@@ -297,6 +305,7 @@ int image_finish(struct image *im, struct error *err)
             err, -EIO,
             "a write to the image failed; its lock was left in place so that the next host fences "
             "this client before it uses the image");
+    presence_end(&im->presence);
     int rc = rbd_close(im->rbd);
     if (rc < 0)
         return error_set(err, -EIO, "cannot release the lock: %s; it was left for fencing", error_text(rc));

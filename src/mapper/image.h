@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "ceph/connection.h"
+#include "mapper/presence.h"
 #include "mapper/state.h"
 
 struct image_options {
@@ -25,6 +26,7 @@ struct image {
     rados_t rados;
     rados_ioctx_t pool;
     rbd_image_t rbd;
+    struct presence presence;        /* of a read-only mapping */
     bool connected, in_pool, opened; /* how far the start came: what a failed one has to undo */
     char address[128];               /* of this client; complete before the state is "ready" */
     atomic_uint_fast64_t size;       /* grows when the image does, never shrinks */
@@ -56,6 +58,9 @@ void image_submit(struct image *im, struct image_io *io);
 
 /* Is the lock still ours? Declares the mapping lost if not. Blocks while the cluster does. */
 void image_check_owner(struct image *im);
+
+/* Does a read-only mapping still show as a watcher? Blocks while the cluster does. */
+void image_check_presence(struct image *im);
 
 /* Looks whether the image has grown. Blocks while the cluster does. */
 void image_check_size(struct image *im);

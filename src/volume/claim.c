@@ -13,6 +13,9 @@
 #include "volume/snap.h"
 #include "volume/takeover.h"
 
+#define CTL_WAIT_MS 10000
+#define STALE_MS    500
+
 /* Is the image one that we can lock, and whose metadata does not undo the lock's safety? */
 static int check_header(struct volumes *e, const struct volume *v, const struct image_header *h,
                         struct error *err)
@@ -113,6 +116,47 @@ static int finish_rollback(struct volumes *e, struct volume *v, const struct pla
     return rc < 0 ? rc : takeover_run(e, p, &v->name, id, is_wanted, v, &v->ctl, err);
 }
 
+/* An image that nobody ever writes may be mapped by many: rbdvol.ctl alone is taken, so that nobody removes
+ * it in the same moment. */
+static int claim_snapshot(struct volumes *e, struct volume *v, const struct place *p, const char *id,
+                          struct error *err)
+{
+    struct lock_holder h;
+    bool managed;
+    int rc = ctl_take(p, id, &e->self, clock_in_ms(CTL_WAIT_MS), &v->ctl, err);
+    if (rc == 0)
+        rc = imagelock_image_holder(p, id, &h, &managed, err);
+    if (rc == 1)
+        rc = error_set(err, -EBUSY,
+                       "it is a read-only snapshot, but a client at %s has locked it, perhaps to write",
+                       h.address);
+    if (rc < 0)
+        ctl_drop(p, &v->ctl);
+    return rc;
+}
+
+static bool is_snapshot(const struct image_header *h)
+{
+    struct error ignored;
+    auto_spec struct spec spec = { 0 };
+    return h->spec && spec_decode(h->spec, &spec, &ignored) == 0 && spec.snapshot;
+}
+
+/* Nobody else has it, or ever will while we do; what its header says is true then. */
+static int claim_image(struct volumes *e, struct volume *v, const struct place *p, const char *id,
+                       struct image_header *h, struct error *err)
+{
+    moment begin = clock_now();
+    if (is_snapshot(h))
+        return claim_snapshot(e, v, p, id, err);
+    int rc = takeover_run(e, p, &v->name, id, is_wanted, v, &v->ctl, err);
+    if (rc == 0 && clock_since_ms(begin) > STALE_MS) { /* who had it may have changed it */
+        image_header_done(h);
+        rc = lookup_header(p, v->name.image, id, h, err);
+    }
+    return rc < 0 ? rc : finish_rollback(e, v, p, id, h, err);
+}
+
 int claim_take(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
@@ -123,12 +167,9 @@ int claim_take(struct volumes *e, struct volume *v, const struct place *p, struc
     if (rc == 0)
         rc = check_header(e, v, &h, err);
     if (rc == 0)
-        rc = takeover_run(e, p, &v->name, id, is_wanted, v, &v->ctl, err);
+        rc = claim_image(e, v, p, id, &h, err);
     if (rc == 0)
-        rc = finish_rollback(e, v, p, id, &h, err);
-    if (rc < 0)
-        return rc;
-    rc = upgrade(v, p, id, &v->ctl, &h, err);
+        rc = upgrade(v, p, id, &v->ctl, &h, err);
     if (rc == 0)
         rc = take_header(e, v, id, &h, err);
     if (rc < 0)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "ceph/imageadmin.h"
 #include "ceph/imagefill.h"
+#include "volume/clone.h"
 #include "volume/lookup.h"
 #include "volume/making.h"
 #include "volume/takeover.h"
@@ -115,6 +116,8 @@ static void collect_pool(struct volumes *e, const char *pool)
             log_warning("cannot clear away image=%s: %s", where.image, one.msg);
     }
     free(found.names);
+    if (rc == 0)
+        rc = clone_collect(e, &p, &where, &err);
     if (rc == 0)
         rc = image_purge_own(&p, NULL, &err);
     if (rc < 0)

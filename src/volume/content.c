@@ -13,6 +13,7 @@
 
 #define PROBE_MS  30000
 #define FORMAT_MS 3600000
+#define RENEW_MS  3600000
 
 int content_save_spec(const struct volume *v, const struct place *p, struct error *err)
 {
@@ -33,12 +34,14 @@ static int adopt(struct volumes *e, struct volume *v, const struct place *p, con
     const struct fs *fs = fs_find(type);
     (void)snprintf(s->fstype, sizeof s->fstype, "%s", type);
     s->mkfs_options[0] = '\0';
-    s->fresh = s->formatting = false;
+    s->fresh = s->formatting = s->adopt = false;
     if (fs_check_mount_options(fs, s->mount_options, err) < 0) {
         /* The host's words are for the host's own kind of file system. */
         (void)snprintf(s->mount_options, sizeof s->mount_options, "noatime+nodev+nosuid");
     }
     (void)e;
+    if (s->snapshot) /* of which nothing is written */
+        return 0;
     int rc = content_save_spec(v, p, err);
     if (rc == 0)
         log_notice("adopted an image made by others pool=%s image=%s fstype=%s", v->name.pool, v->name.image,
@@ -51,6 +54,8 @@ static int adopt(struct volumes *e, struct volume *v, const struct place *p, con
 static int format(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
     struct spec *s = &v->spec;
+    if (s->ro)
+        return error_set(err, -EINVAL, "the image is empty, and the volume is read-only");
     if (!s->formatting) {
         if (!e->settings->create)
             return error_set(err, -EINVAL,
@@ -74,7 +79,7 @@ static int format(struct volumes *e, struct volume *v, const struct place *p, st
                            clock_in_ms(FORMAT_MS), err);
     if (rc < 0)
         return rc;
-    s->formatting = false;
+    s->formatting = s->adopt = false;
     s->fresh = true;
     v->has_spec = true;
     rc = content_save_spec(v, p, err);
@@ -108,16 +113,16 @@ int content_prepare(struct volumes *e, struct volume *v, const struct place *p, 
     int rc = device_probe(v->device, probe_file(v), clock_in_ms(PROBE_MS), &found, err);
     if (rc < 0)
         return rc;
-    if (found.found == PROBE_EMPTY && (v->spec.formatting || !v->has_spec)) {
+    if (found.found == PROBE_EMPTY && (v->spec.formatting || v->spec.adopt || !v->has_spec)) {
         rc = format(e, v, p, err);
         if (rc == 0)
             rc = device_probe(v->device, probe_file(v), clock_in_ms(PROBE_MS), &found, err);
         if (rc < 0)
             return rc;
-    } else if (found.found == PROBE_FS && (!v->has_spec || v->spec.formatting)) {
+    } else if (found.found == PROBE_FS && (!v->has_spec || v->spec.formatting || v->spec.adopt)) {
         /* formatting and a whole file system: the spec's last write is what is missing, or the superblock,
          * written last, was the last thing done */
-        bool own = v->has_spec && strcmp(found.type, v->spec.fstype) == 0;
+        bool own = v->has_spec && !v->spec.adopt && strcmp(found.type, v->spec.fstype) == 0;
         if (own) {
             v->spec.formatting = false;
             v->spec.fresh = true;
@@ -140,4 +145,38 @@ int content_prepare(struct volumes *e, struct volume *v, const struct place *p, 
     (void)snprintf(v->facts.fstype, sizeof v->facts.fstype, "%s", v->spec.fstype);
     (void)snprintf(v->facts.mount_options, sizeof v->facts.mount_options, "%s", v->spec.mount_options);
     return 0;
+}
+
+/* Only a mount replays the log of an xfs, and a snapshot always has something in its log. */
+static int replay(struct volumes *e, struct volume *v, struct error *err)
+{
+    char mountpoint[PATH_MAX], words[SPEC_WORDS_MAX + 1], full[IMAGE_NAME_MAX + 1];
+    struct device_mount m = { .mountpoint = engine_mountpoint(e, &v->name, mountpoint),
+                              .fstype = v->spec.fstype,
+                              .options = spec_mount_words(&v->spec, words),
+                              .volume = image_name_full(&v->name, full) };
+    int rc = device_mount(v->device, &m, clock_in_ms(RENEW_MS), err);
+    return rc < 0 ? rc : device_umount(v->device, mountpoint, &v->node, false, clock_in_ms(RENEW_MS), err);
+}
+
+int content_renew(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    bool renewed = false;
+    if (!v->spec.new_uuid)
+        return 0;
+    int rc = device_renew(v->device, v->spec.fstype, clock_in_ms(RENEW_MS), &renewed, err);
+    if (rc == 0 && !renewed)
+        rc = replay(e, v, err);
+    if (rc == 0 && !renewed)
+        rc = device_renew(v->device, v->spec.fstype, clock_in_ms(RENEW_MS), &renewed, err);
+    if (rc < 0 || !renewed) /* the next time: mounting it beside its source is what nouuid is for */
+        return rc;
+    v->spec.new_uuid = false;
+    rc = content_save_spec(v, p, err);
+    if (rc < 0)
+        v->spec.new_uuid = true;
+    else
+        log_info("gave the clone's file system a uuid of its own volume=%s", image_name_full(&v->name, full));
+    return rc;
 }

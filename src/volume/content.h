@@ -14,3 +14,7 @@ int content_prepare(struct volumes *e, struct volume *v, const struct place *p, 
 
 /* Writes v->spec to the image. */
 int content_save_spec(const struct volume *v, const struct place *p, struct error *err);
+
+/* A clone's file system has its source's uuid until this gives it one of its own: with the device attached
+ * and checked. */
+int content_renew(struct volumes *e, struct volume *v, const struct place *p, struct error *err);

@@ -186,6 +186,58 @@ static int parse_data_pool(struct parse *p, const char *value, struct error *err
     return parse_place(p, "data-pool", value, p->to->data_pool, false, err);
 }
 
+static int parse_ro(struct parse *p, const char *value, struct error *err)
+{
+    bool yes = strcmp(value, "") == 0 || strcmp(value, "true") == 0 || strcmp(value, "yes") == 0;
+    if (!yes && strcmp(value, "false") != 0 && strcmp(value, "no") != 0)
+        return bad(err, "ro", value, "is neither true nor false");
+    p->to->spec.ro = yes;
+    p->to->given |= GIVEN_RO;
+    return 0;
+}
+
+static int parse_from(struct parse *p, const char *value, struct error *err)
+{
+    char name[IMAGE_NAME_MAX + 1];
+    size_t len = strcspn(value, "@");
+    const char *snap = value[len] ? value + len + 1 : "";
+    (void)snprintf(name, sizeof name, "%.*s", (int)len, value);
+    if (len > IMAGE_NAME_MAX || (value[len] && !text_is_name(snap)))
+        return bad(err, "from", value, "is not IMAGE or IMAGE@SNAPSHOT");
+    if (name_parse(p->settings, name, &p->to->from, err) < 0)
+        return error_prefix(err, "option from");
+    (void)snprintf(p->to->snap, sizeof p->to->snap, "%s", snap);
+    p->to->given |= GIVEN_FROM;
+    return 0;
+}
+
+static int parse_mapper(struct parse *p, const char *value, struct error *err)
+{
+    if (!spec_is_mapper(value))
+        return bad(err, "mapper", value, "is not one of auto, krbd, nbd, fuse");
+    (void)snprintf(p->to->spec.mapper, sizeof p->to->spec.mapper, "%s", value);
+    p->to->given |= GIVEN_MAPPER;
+    return 0;
+}
+
+static int parse_iops(struct parse *p, const char *value, struct error *err)
+{
+    uint32_t n;
+    if (text_parse_u32(value, UINT32_MAX, &n) < 0 || n == 0)
+        return bad(err, "qos-iops", value, "is not a number of requests per second");
+    p->to->spec.qos_iops = n;
+    p->to->given |= GIVEN_QOS_IOPS;
+    return 0;
+}
+
+static int parse_bps(struct parse *p, const char *value, struct error *err)
+{
+    if (text_parse_size(value, 1, &p->to->spec.qos_bps) < 0)
+        return bad(err, "qos-bps", value, "is not a number of bytes per second, such as 50M");
+    p->to->given |= GIVEN_QOS_BPS;
+    return 0;
+}
+
 static const struct {
     const char *name;
     parse_fn *parse; /* NULL: not in this version yet */
@@ -204,13 +256,13 @@ static const struct {
     { "object-size", parse_object_size, NULL },
     { "data-pool", parse_data_pool, NULL },
     { "features", parse_features, NULL },
-    { "ro", NULL, NULL },
-    { "from", NULL, NULL },
+    { "ro", parse_ro, NULL },
+    { "from", parse_from, NULL },
     { "encrypt", NULL, NULL },
-    { "qos-iops", NULL, NULL },
-    { "qos-bps", NULL, NULL },
+    { "qos-iops", parse_iops, NULL },
+    { "qos-bps", parse_bps, NULL },
     { "remove", NULL, NULL },
-    { "mapper", NULL, NULL },
+    { "mapper", parse_mapper, NULL },
     /* REX-Ray's and the other RBD plugins' spellings */
     { "newfstype", parse_fstype, "fstype" },
     { "mkfsOptions", parse_mkfs, "mkfs-options" },
@@ -273,9 +325,43 @@ static int check_size_in_name(struct createopts *o, struct error *err)
     return 0;
 }
 
+/* What has no meaning for an image that is made like this. */
+static int check_combination(const struct createopts *o, struct error *err)
+{
+    if ((o->given & GIVEN_FROM) && (o->given & (GIVEN_FSTYPE | GIVEN_MKFS)))
+        return error_set(err, -EINVAL,
+                         "option from: a clone has the file system of its source, so fstype and mkfs-options "
+                         "cannot be given with it");
+    if ((o->given & GIVEN_FROM) && (o->given & (GIVEN_UID | GIVEN_GID | GIVEN_MODE)))
+        return error_set(err, -EINVAL,
+                         "option from: a clone has the files of its source as they are, so uid, gid and mode "
+                         "cannot be given with it");
+    if (o->spec.ro && !(o->given & GIVEN_FROM))
+        return error_set(
+            err, -EINVAL,
+            "option ro: a new volume that nobody can write is of no use; add from=IMAGE@SNAPSHOT, "
+            "or mount a volume read-only in a container (docker run -v NAME:/path:ro)");
+    if (o->spec.ro && (o->given & GIVEN_SIZE))
+        return error_set(err, -EINVAL, "option size: a snapshot has the size that its source had");
+    if ((o->spec.qos_iops || o->spec.qos_bps) && strcmp(o->spec.mapper, "krbd") == 0)
+        return error_set(err, -EINVAL,
+                         "option mapper: krbd cannot limit I/O (qos-iops, qos-bps); ask for nbd or fuse");
+    if (o->spec.ro && o->spec.mapper[0] && strcmp(o->spec.mapper, "auto") != 0 &&
+        strcmp(o->spec.mapper, "fuse") != 0)
+        return error_set(err, -EINVAL,
+                         "option mapper: a snapshot is mounted on many hosts at once by fuse alone, since %s "
+                         "leaves no trace of it in the cluster",
+                         o->spec.mapper);
+    return 0;
+}
+
 int createopts_check_new(const struct settings *settings, struct createopts *o, struct error *err)
 {
     const struct fs *fs = fs_find(o->spec.fstype);
+    if (check_combination(o, err) < 0)
+        return err->code;
+    if (o->given & GIVEN_FROM) /* the rest is its source's */
+        return o->given & GIVEN_SIZE ? createopts_check_max(settings, o->layout.size, err) : 0;
     if (createopts_check_max(settings, o->layout.size, err) < 0)
         return error_prefix(err, "size");
     int rc = fs_check_mkfs_options(fs, o->spec.mkfs_options, err);
@@ -338,6 +424,47 @@ static int match_number(const struct createopts *asked, unsigned flag, const cha
     return contradiction(err, what, a, b);
 }
 
+static int match_limit(unsigned given, unsigned flag, const char *what, uint64_t want, uint64_t have,
+                       struct error *err)
+{
+    char a[32], b[32];
+    if (!(given & flag) || want == have)
+        return 0;
+    (void)snprintf(a, sizeof a, "%llu", (unsigned long long)want);
+    (void)snprintf(b, sizeof b, "%llu", (unsigned long long)have);
+    return contradiction(err, what, a, b);
+}
+
+/* The source as it was asked for, with the pool that it is in. */
+static int match_from(const struct createopts *asked, const struct spec *spec, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1], want[SPEC_FROM_MAX + 1];
+    if (!(asked->given & GIVEN_FROM))
+        return 0;
+    struct image_name from = asked->from.image;
+    if (!from.pool[0])
+        memcpy(from.pool, asked->name.image.pool, sizeof from.pool);
+    (void)snprintf(want, sizeof want, "%s%s%s", image_name_full(&from, full), asked->snap[0] ? "@" : "",
+                   asked->snap);
+    return strcmp(want, spec->from) == 0
+               ? 0
+               : contradiction(err, "from", want, spec->from[0] ? spec->from : "no source");
+}
+
+static int match_use(const struct createopts *asked, const struct spec *spec, struct error *err)
+{
+    static const char *const words[] = { "false", "true" };
+    if ((asked->given & GIVEN_RO) && asked->spec.ro != spec->ro)
+        return contradiction(err, "ro", words[asked->spec.ro], words[spec->ro]);
+    if ((asked->given & GIVEN_MAPPER) && strcmp(asked->spec.mapper, spec->mapper) != 0)
+        return contradiction(err, "mapper", asked->spec.mapper,
+                             spec->mapper[0] ? spec->mapper : "the host's");
+    int rc = match_limit(asked->given, GIVEN_QOS_IOPS, "qos-iops", asked->spec.qos_iops, spec->qos_iops, err);
+    if (rc == 0)
+        rc = match_limit(asked->given, GIVEN_QOS_BPS, "qos-bps", asked->spec.qos_bps, spec->qos_bps, err);
+    return rc < 0 ? rc : match_from(asked, spec, err);
+}
+
 static int match_spec(const struct createopts *asked, const struct spec *spec, struct error *err)
 {
     static const char *const words[] = { "exclusive", "host" };
@@ -354,7 +481,7 @@ static int match_spec(const struct createopts *asked, const struct spec *spec, s
         rc = match_number(asked, GIVEN_GID, "gid", "decimal", asked->spec.gid, spec->gid, err);
     if (rc == 0)
         rc = match_number(asked, GIVEN_MODE, "mode", "octal", asked->spec.mode, spec->mode, err);
-    return rc;
+    return rc < 0 ? rc : match_use(asked, spec, err);
 }
 
 static int match_data_pool(const struct createopts *asked, const char *data_pool, struct error *err)

@@ -21,6 +21,14 @@ enum createopts_given {
     GIVEN_OBJECT_SIZE = 1 << 8,
     GIVEN_FEATURES = 1 << 9,
     GIVEN_DATA_POOL = 1 << 10,
+    GIVEN_RO = 1 << 11,
+    GIVEN_FROM = 1 << 12,
+    GIVEN_MAPPER = 1 << 13,
+    GIVEN_QOS_IOPS = 1 << 14,
+    GIVEN_QOS_BPS = 1 << 15,
+
+    /* what can be noted for an image that others made: it is mounted so from then on */
+    GIVEN_NOTABLE = GIVEN_MOUNT | GIVEN_SHARING | GIVEN_RO | GIVEN_MAPPER | GIVEN_QOS_IOPS | GIVEN_QOS_BPS,
 };
 
 struct createopts {
@@ -29,6 +37,8 @@ struct createopts {
     struct image_layout layout; /* data_pool points into data_pool below */
     struct spec spec;           /* fresh is set */
     char data_pool[NAME_PART_MAX + 1];
+    struct volume_name from;      /* with GIVEN_FROM: the volume that it is to be a clone of */
+    char snap[SNAP_NAME_MAX + 1]; /* and its snapshot; "": as it is now */
 };
 
 /* opts may be NULL, null or {}: no options. -EINVAL names the option and the rule; options of a later version

@@ -96,10 +96,10 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
     rc = check_name(v, &p, err);
     if (rc == 0)
         rc = mapping_complete(&p, v, err);
-    if (rc == 0)
+    if (rc == 0 && !m.ro)
         rc = owner_write(&p, v->image_id, &e->self, m.id, v->mapping.address, err);
     if (rc == 0)
-        ctl_drop(&p, &v->ctl); /* the managed lock and the record say it now */
+        ctl_drop(&p, &v->ctl); /* the managed lock and the record say it now; of a snapshot the watch does */
     return rc;
 }
 
@@ -116,11 +116,13 @@ static int up_check(struct volumes *e, struct volume *v, struct error *err)
     volume_says(v, "checking");
     const char *file = v->mapping.file[0] ? v->mapping.file : v->mapping.device;
     if (rc == 0)
-        rc = device_attach(v->device, file, block_size, false, clock_in_ms(ATTACH_MS), &v->node, err);
+        rc = device_attach(v->device, file, block_size, v->mapping.ro, clock_in_ms(ATTACH_MS), &v->node, err);
     if (rc == 0 && v->mapping.mapper->verify)
         rc = v->mapping.mapper->verify(&v->mapping, &v->node, err);
     if (rc == 0)
         rc = device_check(v->device, v->spec.fstype, clock_in_ms(LONG_MS), err);
+    if (rc == 0)
+        rc = content_renew(e, v, &p, err);
     if (rc < 0) {
         device_end(v->device);
         v->device = NULL;
@@ -139,7 +141,7 @@ static int freshen(struct volumes *e, struct volume *v, const char *mountpoint, 
 {
     auto_place struct place p = PLACE_NONE;
     struct spec *s = &v->spec;
-    if (!s->fresh)
+    if (!s->fresh || s->ro)
         return 0;
     int rc = device_fresh(v->device, mountpoint, s->uid, s->gid, s->mode, clock_in_ms(ATTACH_MS), err);
     if (rc == 0)
@@ -155,7 +157,7 @@ static int freshen(struct volumes *e, struct volume *v, const char *mountpoint, 
 
 static int up_mount(struct volumes *e, struct volume *v, struct error *err)
 {
-    char mountpoint[PATH_MAX], words[SPEC_OPTIONS_MAX + 1], full[IMAGE_NAME_MAX + 1];
+    char mountpoint[PATH_MAX], words[SPEC_WORDS_MAX + 1], full[IMAGE_NAME_MAX + 1];
     volume_says(v, "mounting");
     struct device_mount m = { .mountpoint = engine_mountpoint(e, &v->name, mountpoint),
                               .fstype = v->spec.fstype,
@@ -166,7 +168,7 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
         rc = freshen(e, v, mountpoint, err);
     if (rc == -EEXIST) /* somebody else's mount was there before us, and stays */
         return rc;
-    if (rc == 0)
+    if (rc == 0 && !v->spec.ro)
         resize_at_mount(v, v->device, mountpoint);
     if (rc < 0) {
         struct error also;

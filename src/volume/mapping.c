@@ -10,11 +10,26 @@
 #include "ceph/monmap.h"
 #include "ceph/secret.h"
 
+static struct mapper_image image_of(const struct volume *v)
+{
+    const struct spec *s = &v->spec;
+    struct mapper_image image = {
+        .name = &v->name, .id = v->image_id, .features = v->facts.features, .ro = s->snapshot
+    };
+    if (s->qos_iops || s->qos_bps)
+        image.not_krbd = "the volume limits its I/O (qos-iops, qos-bps), which the kernel's driver cannot";
+    if (s->snapshot)
+        image.not_krbd = image.not_nbd =
+            "a snapshot may be mounted on many hosts, which only fuse leaves a trace of in the cluster";
+    return image;
+}
+
 int mapping_choose(const struct volumes *e, const struct volume *v, const struct mapper **ret, char *why,
                    size_t size, struct error *err)
 {
-    const struct mapper_image image = { .name = &v->name, .id = v->image_id, .features = v->facts.features };
-    return mapper_choose(e->settings->mapper, &image, ret, why, size, err);
+    const struct mapper_image image = image_of(v);
+    const char *name = v->spec.mapper[0] ? v->spec.mapper : e->settings->mapper;
+    return mapper_choose(name, &image, ret, why, size, err);
 }
 
 /* Where the mapper cannot tell its client's address: nobody had the lock before, and now somebody does. */
@@ -45,10 +60,8 @@ int mapping_make(struct volumes *e, const struct volume *v, const struct place *
                  const struct mapper *mapper, moment deadline, struct mapping *ret, struct error *err)
 {
     char mountpoint[PATH_MAX];
-    struct mapper_image image = { .name = &v->name,
-                                  .id = v->image_id,
-                                  .features = v->facts.features,
-                                  .mountpoint = engine_mountpoint(e, &v->name, mountpoint) };
+    struct mapper_image image = image_of(v);
+    image.mountpoint = engine_mountpoint(e, &v->name, mountpoint);
     if (!mapper->needs_cluster)
         return mapper->map(&e->mapper_host, &image, deadline, ret, err);
     auto_monmap struct monmap mons = { 0 };

@@ -8,8 +8,19 @@
 
 #include "host/fs.h"
 
-static const char *const known[] = { "version", "fstype", "mkfs-options", "mount-options", "uid",
-                                     "gid",     "mode",   "sharing",      "fresh",         "formatting" };
+static const char *const known[] = { "version", "fstype",   "mkfs-options", "mount-options", "uid",
+                                     "gid",     "mode",     "sharing",      "fresh",         "formatting",
+                                     "adopt",   "ro",       "snapshot",     "new-uuid",      "from",
+                                     "mapper",  "qos-iops", "qos-bps" };
+
+bool spec_is_mapper(const char *name)
+{
+    static const char *const names[] = { "auto", "krbd", "nbd", "fuse" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
 
 static void join_with_plus(char *options)
 {
@@ -63,6 +74,41 @@ static int take_flag(const json_t *in, const char *key, bool *to, struct error *
     return 0;
 }
 
+static int take_limit(const json_t *in, const char *key, uint64_t *to, struct error *err)
+{
+    const json_t *value = json_object_get(in, key);
+    json_int_t n = json_integer_value(value);
+    if (value && (!json_is_integer(value) || n < 0))
+        return error_set(err, -EINVAL, "'%s' is no number", key);
+    *to = (uint64_t)n;
+    return 0;
+}
+
+/* What only some volumes have. */
+static int take_rest(const json_t *in, struct spec *s, struct error *err)
+{
+    int rc = take_flag(in, "adopt", &s->adopt, err);
+    if (rc == 0)
+        rc = take_flag(in, "ro", &s->ro, err);
+    if (rc == 0)
+        rc = take_flag(in, "snapshot", &s->snapshot, err);
+    if (rc == 0)
+        rc = take_flag(in, "new-uuid", &s->new_uuid, err);
+    if (rc == 0)
+        rc = take_text(in, "from", s->from, sizeof s->from, err);
+    if (rc == 0)
+        rc = take_text(in, "mapper", s->mapper, sizeof s->mapper, err);
+    if (rc == 0)
+        rc = take_limit(in, "qos-iops", &s->qos_iops, err);
+    if (rc == 0)
+        rc = take_limit(in, "qos-bps", &s->qos_bps, err);
+    if (rc == 0 && s->mapper[0] && !spec_is_mapper(s->mapper))
+        return error_set(err, -EINVAL, "mapper '%s' is not one of auto, krbd, nbd, fuse", s->mapper);
+    if (rc == 0 && s->snapshot && !s->ro)
+        return error_set(err, -EINVAL, "it is a snapshot, but not read-only");
+    return rc;
+}
+
 /* Keeps what this version does not know. */
 static json_t *unknown_of(json_t *in)
 {
@@ -96,6 +142,8 @@ static int decode_members(json_t *in, struct spec *s, struct error *err)
         rc = take_flag(in, "fresh", &s->fresh, err);
     if (rc == 0)
         rc = take_flag(in, "formatting", &s->formatting, err);
+    if (rc == 0)
+        rc = take_rest(in, s, err);
     if (rc < 0)
         return rc;
     const struct fs *fs = fs_find(s->fstype);
@@ -131,6 +179,30 @@ int spec_decode(const char *text, struct spec *ret, struct error *err)
     return 0;
 }
 
+static void set_flag(json_t *out, const char *key, bool value)
+{
+    if (value)
+        json_object_set_new(out, key, json_true());
+}
+
+/* Absent where there is nothing to say, so that an older version finds nothing that it does not know. */
+static void encode_rest(const struct spec *s, json_t *out)
+{
+    set_flag(out, "formatting", s->formatting);
+    set_flag(out, "adopt", s->adopt);
+    set_flag(out, "ro", s->ro);
+    set_flag(out, "snapshot", s->snapshot);
+    set_flag(out, "new-uuid", s->new_uuid);
+    if (s->from[0])
+        json_object_set_new(out, "from", json_string(s->from));
+    if (s->mapper[0])
+        json_object_set_new(out, "mapper", json_string(s->mapper));
+    if (s->qos_iops)
+        json_object_set_new(out, "qos-iops", json_integer((json_int_t)s->qos_iops));
+    if (s->qos_bps)
+        json_object_set_new(out, "qos-bps", json_integer((json_int_t)s->qos_bps));
+}
+
 char *spec_encode(const struct spec *s)
 {
     json_auto_t *out = s->unknown ? json_deep_copy(s->unknown) : json_object();
@@ -143,8 +215,7 @@ char *spec_encode(const struct spec *s)
     json_object_set_new(out, "mode", json_integer(s->mode));
     json_object_set_new(out, "sharing", json_string(s->sharing == SHARING_HOST ? "host" : "exclusive"));
     json_object_set_new(out, "fresh", json_boolean(s->fresh));
-    if (s->formatting)
-        json_object_set_new(out, "formatting", json_true());
+    encode_rest(s, out);
     char *text = json_dumps(out, JSON_COMPACT | JSON_SORT_KEYS);
     if (!text)
         abort();
@@ -157,11 +228,26 @@ void spec_done(struct spec *spec)
     *spec = (struct spec){ 0 };
 }
 
-const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_OPTIONS_MAX + 1])
+/* A snapshot's journal cannot be replayed, and its identity is that of what it was taken of, which this host
+ * may have mounted, too. */
+static const char *words_of_snapshot(const char *fstype)
 {
-    (void)snprintf(buf, SPEC_OPTIONS_MAX + 1, "%s", spec->mount_options);
+    return strcmp(fstype, "xfs") == 0    ? ",ro,norecovery,nouuid"
+           : strcmp(fstype, "ext4") == 0 ? ",ro,noload"
+                                         : ",ro,rescue=nologreplay";
+}
+
+const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_WORDS_MAX + 1])
+{
+    const char *more = spec->snapshot                                       ? words_of_snapshot(spec->fstype)
+                       : spec->new_uuid && strcmp(spec->fstype, "xfs") == 0 ? ",nouuid"
+                                                                            : "";
+    (void)snprintf(buf, SPEC_WORDS_MAX + 1, "%s%s%s", spec->mount_options, more,
+                   spec->ro && !spec->snapshot ? ",ro" : "");
     for (char *p = buf; *p; p++)
         if (*p == '+')
             *p = ',';
+    if (buf[0] == ',')
+        memmove(buf, buf + 1, strlen(buf));
     return buf;
 }

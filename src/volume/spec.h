@@ -6,11 +6,14 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "base/imagechange.h"
 #include "volume/settings.h"
 
 #define SPEC_KEY         "rbdvol.spec"
 #define SPEC_VERSION     1
 #define SPEC_OPTIONS_MAX 511
+#define SPEC_WORDS_MAX   (SPEC_OPTIONS_MAX + 64) /* with those that follow from the rest of the spec */
+#define SPEC_FROM_MAX    (IMAGE_NAME_MAX + 1 + SNAP_NAME_MAX)
 
 struct spec {
     char fstype[16];
@@ -20,6 +23,13 @@ struct spec {
     enum sharing sharing;
     bool fresh;      /* the first Mount has not finished yet: lost+found, uid, gid and mode */
     bool formatting; /* an image made by others that held nothing is being formatted by us */
+    bool adopt;      /* what file system is on it is not known: the first Mount takes what it finds */
+    bool ro;         /* mounted read-only */
+    bool snapshot;   /* with ro: nobody ever writes the image, so that many hosts may have it mounted */
+    bool new_uuid;   /* a clone: its file system gets an identity of its own at the next Mount */
+    char from[SPEC_FROM_MAX + 1]; /* what it is a clone of: "rbd/db@mon"; "" if it is none */
+    char mapper[8];               /* "": the host's choice */
+    uint64_t qos_iops, qos_bps;   /* limits of its I/O, per second; 0: none */
     json_t *unknown; /* members that this version does not know: written back as they were. NULL: none */
 };
 #define auto_spec CLEANUP(spec_done)
@@ -37,5 +47,9 @@ char *spec_encode(const struct spec *spec);
 
 void spec_done(struct spec *spec);
 
-/* The mount options as mount(2)'s comma-separated words. Returns buf. */
-const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_OPTIONS_MAX + 1]);
+/* The mount options as mount(2)'s comma-separated words, with those that ro, snapshot and new_uuid ask for.
+ * Returns buf. */
+const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_WORDS_MAX + 1]);
+
+/* Is this the name of a mapper, or auto? */
+bool spec_is_mapper(const char *name);

@@ -165,6 +165,17 @@ int device_check(struct device *d, const char *fstype, moment deadline, struct e
     return fake_call("check", fstype, err);
 }
 
+int device_renew(struct device *d, const char *fstype, moment deadline, bool *renewed, struct error *err)
+{
+    (void)d;
+    (void)deadline;
+    int rc = fake_call("renew", fstype, err);
+    *renewed = rc == 0;
+    if (rc == 0)
+        fake_changed("renew %s", fstype);
+    return rc;
+}
+
 int device_mount(struct device *d, const struct device_mount *m, moment deadline, struct error *err)
 {
     const char *slash = strrchr(m->volume, '/'), *image = slash ? slash + 1 : m->volume;

@@ -85,3 +85,17 @@ void imagefill_close(struct imagefill *f)
     fake_changed("fill_close");
     free(f);
 }
+
+int imagefill_grow(struct imagefill *f, uint64_t size, struct error *err)
+{
+    int rc = fake_call("imagefill_grow", f->name, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    struct fake_image *image = fake_image_by_id(&f->place, f->id);
+    if (image)
+        image->size = size;
+    fake_unlock();
+    fake_changed("grow_image %s", f->name);
+    return 0;
+}

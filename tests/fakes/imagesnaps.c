@@ -50,3 +50,31 @@ int image_snap_find(const struct place *p, const char *id, const char *name, str
         return rc;
     return s.found ? 0 : error_set(err, -ENODEV, "there is no snapshot '%s'", name);
 }
+
+int image_clone(const struct place *from, const char *name, const char *snap, const struct place *to,
+                const char *clone, const struct image_layout *layout, struct error *err)
+{
+    struct image_layout like = *layout;
+    int rc = fake_call("image_clone", name, err);
+    if (rc < 0)
+        return rc;
+    struct fake_image *source = fake_image_find(fake_pool_of(from)->name, name);
+    bool found = false;
+    fake_lock();
+    for (size_t i = 0; source && i < sizeof source->snaps / sizeof *source->snaps; i++)
+        found |= strcmp(source->snaps[i], snap) == 0;
+    if (source)
+        like.size = source->size;
+    fake_unlock();
+    if (!found)
+        return error_set(err, -ENODEV, "there is no snapshot '%s' of image '%s'", snap, name);
+    rc = image_create(to, clone, &like, err);
+    if (rc < 0)
+        return rc;
+    struct fake_image *made = fake_image_find(fake_pool_of(to)->name, clone);
+    fake_lock();
+    made->content = source->content;
+    made->written = source->written;
+    fake_unlock();
+    return fake_call_end("image_clone", name, err);
+}

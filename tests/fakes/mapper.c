@@ -119,7 +119,7 @@ static struct entry *free_entry(void)
     return NULL;
 }
 
-static int map_image(struct fake_image *image, const struct image_name *name, const char *run_dir,
+static int map_image(struct fake_image *image, const struct image_name *name, bool ro, const char *run_dir,
                      struct mapping *ret, struct error *err)
 {
     struct entry *e = free_entry();
@@ -127,14 +127,18 @@ static int map_image(struct fake_image *image, const struct image_name *name, co
         return error_set(err, -ENOSPC, "no more fake mappings");
     if (fake_image_lock(image, "rbd_lock"))
         return error_set(err, -EBUSY, "another client holds the lock");
-    struct mapping m = {
-        .mapper = used, .name = *name, .pid = (pid_t)(FIRST_PID + ++next), .pid_start = next, .control = -1
-    };
+    struct mapping m = { .mapper = used,
+                         .name = *name,
+                         .ro = ro,
+                         .pid = (pid_t)(FIRST_PID + ++next),
+                         .pid_start = next,
+                         .control = -1 };
     (void)snprintf(m.id, sizeof m.id, "%016x", next);
     memcpy(m.image_id, image->id, sizeof m.image_id);
     (void)snprintf(m.address, sizeof m.address, "192.0.2.1:0/%u", 1000 + next);
     (void)snprintf(m.file, sizeof m.file, "%s/%s.img", run_dir, m.id);
-    fake_image_lock_set(image, "rbd_lock", "auto 1", "internal", m.address);
+    if (!ro)
+        fake_image_lock_set(image, "rbd_lock", "auto 1", "internal", m.address);
     fake_image_watch(image, m.address, true);
     *e = (struct entry){ true, m, image, { .state = MAPPING_READY, .opens = 1 } };
     *ret = m;
@@ -150,7 +154,7 @@ void fake_mapping_add(struct fake_image *image, const char *run_dir)
     memcpy(name.pool, image->pool->name, sizeof name.pool);
     memcpy(name.ns, image->pool->ns, sizeof name.ns);
     (void)snprintf(name.image, sizeof name.image, "%s", image->listed);
-    (void)map_image(image, &name, run_dir, &m, &err);
+    (void)map_image(image, &name, false, run_dir, &m, &err);
     fake_unlock();
     fake_process_add(m.pid, m.pid_start);
 }
@@ -171,8 +175,9 @@ static int map(const struct mapper_host *host, const struct mapper_image *asked,
         return rc;
     fake_lock();
     struct fake_image *image = fake_image_any_pool(name);
-    rc = !image || strcmp(image->id, asked->id) != 0 ? error_set(err, -ENODEV, "no image id %s", asked->id)
-                                                     : map_image(image, name, host->run_dir, ret, err);
+    rc = !image || strcmp(image->id, asked->id) != 0
+             ? error_set(err, -ENODEV, "no image id %s", asked->id)
+             : map_image(image, name, asked->ro, host->run_dir, ret, err);
     fake_unlock();
     if (rc < 0)
         return rc;

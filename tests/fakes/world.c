@@ -46,6 +46,7 @@ void fake_world_reset(void)
     memset(pools, 0, sizeof pools);
     next_id = 0;
     fake_fences_reset();
+    fake_pending_reset();
     fake_mounts_reset();
     fake_devices_reset();
     fake_mappings_reset();

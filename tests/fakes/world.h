@@ -87,6 +87,10 @@ void fake_cluster_set(enum fake_cluster state);
 /* Has this client been fenced? */
 bool fake_is_fenced(const char *address);
 
+/* What is written down as begun (ceph/pending.h), and to make it older. */
+size_t fake_pending_count(void);
+void fake_pending_age(time_t seconds);
+
 /* Places that were borrowed and not given back. */
 int fake_places_lent(void);
 
@@ -142,6 +146,7 @@ bool fake_mapping_minor(const char *file, unsigned *minor);
 bool fake_minor_in_use(unsigned minor);
 unsigned fake_minor_of_image(const char *image);
 void fake_fences_reset(void);
+void fake_pending_reset(void);
 void fake_watches_end(const char *address);
 void fake_mounts_reset(void);
 void fake_devices_reset(void);

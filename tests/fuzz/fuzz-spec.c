@@ -17,7 +17,7 @@ static void check_spec(const struct spec *s)
 {
     auto_spec struct spec again = { 0 };
     struct error err;
-    char words[SPEC_OPTIONS_MAX + 1];
+    char words[SPEC_WORDS_MAX + 1];
     const struct fs *fs = fs_find(s->fstype);
     if (!fs || s->mode > 07777 || fs_check_mkfs_options(fs, s->mkfs_options, &err) < 0 ||
         fs_check_mount_options(fs, s->mount_options, &err) < 0 ||

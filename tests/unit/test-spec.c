@@ -161,7 +161,7 @@ static void the_hosts_defaults_are_words_joined_by_plus(void **state)
                                        .mode = 0700,
                                        .sharing = SHARING_HOST };
     struct spec s;
-    char buf[SPEC_OPTIONS_MAX + 1];
+    char buf[SPEC_WORDS_MAX + 1];
     (void)state;
     spec_default(&settings, &s);
     assert_string_equal(s.mkfs_options, "-m+reflink=0");

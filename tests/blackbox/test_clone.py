@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Volumes made of snapshots: -o from, `rbdvol clone`, and snapshots mounted as they are."""
+
+import os
+
+import image
+import pytest
+
+pytestmark = pytest.mark.usefixtures("snapshots")
+
+
+def cli(daemon, *words):
+    done = daemon.cli(*words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+
+
+def read(path):
+    with open(path, encoding="ascii") as f:
+        return f.read()
+
+
+def source(daemon, fstype="ext4", text="before"):
+    """A volume with a file, and a snapshot of it."""
+    daemon.create("db", size="512M", fstype=fstype)
+    write(daemon.mount("db", "a") + "/file", text)
+    cli(daemon, "snap", "create", "db@mon")
+    return f"{daemon.path('mount-root')}/rbd/db"
+
+
+def uuid(cluster, name):
+    with image.exported(cluster, f"rbd/{name}") as path:
+        return image.filesystem(path)["UUID"]
+
+
+@pytest.mark.parametrize("fstype", ["xfs", "ext4", "btrfs"])
+def test_a_clone_is_mounted_beside_its_source_larger_and_with_a_uuid_of_its_own(world, daemon, fstype):
+    path = source(daemon, fstype)
+    write(f"{path}/file", "after")
+    daemon.create("copy", **{"from": "db@mon"}, size="1G")
+    copy = daemon.mount("copy", "b")
+    assert read(f"{copy}/file") == "before" and read(f"{path}/file") == "after"
+    assert os.statvfs(copy).f_blocks * os.statvfs(copy).f_frsize > 900 << 20
+    write(f"{copy}/file", "changed")
+    assert read(f"{path}/file") == "after"
+    daemon.unmount("copy", "b")
+    daemon.unmount("db", "a")
+    assert uuid(world.cluster, "copy") != uuid(world.cluster, "db")
+    copy = daemon.mount("copy", "b")
+    assert read(f"{copy}/file") == "changed"
+    daemon.unmount("copy", "b")
+    info = world.cluster.info("copy")
+    assert info["parent"]["image"] == "db" and info["parent"]["snapshot"] == "mon"
+
+
+def test_a_clone_of_a_volume_in_use_leaves_no_snapshot(world, daemon):
+    path = source(daemon)
+    write(f"{path}/file", "now")
+    assert cli(daemon, "clone", "db", "copy").strip() == "copy"
+    write(f"{path}/file", "later")
+    copy = daemon.mount("copy", "b")
+    assert read(f"{copy}/file") == "now"
+    daemon.unmount("copy", "b")
+    daemon.unmount("db", "a")
+    assert [line.split()[0] for line in cli(daemon, "snap", "ls", "db").splitlines()] == ["SNAPSHOT", "mon"]
+    assert world.cluster.rados("listomapkeys", "rbdvol.pending").strip() == ""
+
+
+def test_the_source_may_go_and_its_clone_stays(world, daemon):
+    source(daemon)
+    daemon.unmount("db", "a")
+    daemon.create("copy", **{"from": "db@mon"})
+    cli(daemon, "snap", "rm", "db@mon")
+    daemon.remove("db")
+    assert read(daemon.mount("copy", "b") + "/file") == "before"
+    daemon.unmount("copy", "b")
+
+
+def test_asking_again_for_a_clone_compares_it(world, daemon):
+    source(daemon)
+    daemon.unmount("db", "a")
+    daemon.create("copy", **{"from": "db@mon"})
+    daemon.create("copy", **{"from": "db@mon"})
+    daemon.create("copy")
+    assert "with from rbd/db@mon" in daemon.refused_create("copy", **{"from": "db@tue"})
+    assert "with from no source" in daemon.refused_create("db", **{"from": "copy"})
+
+
+@pytest.mark.parametrize("opts, words", [
+    ({"from": "absent"}, "there is no image 'rbd/absent'"), ({"from": "db@never"}, "there is no snapshot 'never'"),
+    ({"from": "db@mon", "fstype": "xfs"}, "has the file system of its source"),
+    ({"from": "db@mon", "uid": "5"}, "has the files of its source"),
+    ({"from": "db@mon", "size": "300M"}, "a clone of 512 MiB cannot have 300 MiB"),
+    ({"from": "db@mon", "features": "exclusive-lock"}, "needs layering"),
+    ({"from": "../x"}, "option from"), ({"from": "db@a/b"}, "is not IMAGE or IMAGE@SNAPSHOT"),
+    ({"from": "db@mon", "ro": "true", "size": "1G"}, "has the size that its source had"),
+    ({"from": "db@mon", "ro": "true", "mapper": "krbd"}, "by fuse alone"),
+    ({"ro": "true"}, "a new volume that nobody can write"),
+])
+def test_what_cannot_be_is_refused_with_its_sentence(world, daemon, opts, words):
+    source(daemon)
+    assert words in daemon.refused_create("copy", **opts)
+    daemon.unmount("db", "a")
+    assert world.cluster.images() == ["db"] and world.cluster.trash() == []
+
+
+def test_a_source_in_use_elsewhere_needs_a_snapshot(world, daemon):
+    source(daemon)
+    other = world.daemon().await_cluster()
+    assert daemon.name in other.refused_create("copy", **{"from": "db"})
+    other.create("copy", **{"from": "db@mon"})
+    daemon.unmount("db", "a")
+
+
+@pytest.mark.parametrize("fstype", ["xfs", "ext4", "btrfs"])
+def test_a_snapshot_is_mounted_read_only_on_many_hosts_at_once_beside_its_source(world, daemon, fstype):
+    path = source(daemon, fstype)
+    others = [world.daemon().await_cluster() for _ in range(2)]
+    daemon.create("mon", **{"from": "db@mon"}, ro="true")
+    write(f"{path}/file", "after")
+    for number, d in enumerate([daemon, *others]):
+        where = d.mount("mon", f"h{number}")
+        assert read(f"{where}/file") == "before"
+        with pytest.raises(OSError, match="Read-only"):
+            write(f"{where}/file", "x")
+    for number, d in enumerate([daemon, *others]):
+        assert "in use on this host" in d.refused("Remove", Name="mon")
+        d.unmount("mon", f"h{number}")
+    assert read(f"{path}/file") == "after"
+    daemon.unmount("db", "a")
+    daemon.remove("mon")
+
+
+def test_a_snapshot_in_use_elsewhere_is_not_removed(world, daemon):
+    source(daemon)
+    daemon.unmount("db", "a")
+    daemon.create("mon", **{"from": "db@mon"}, ro="true")
+    other = world.daemon().await_cluster()
+    other.mount("mon", "there")
+    assert "opened by another client" in daemon.refused("Remove", Name="mon")
+    other.kill()  # its mapper stays, and shows
+    assert "opened by another client" in daemon.refused("Remove", Name="mon")
+    other.start().await_cluster()
+    other.unmount("mon", "there")
+    daemon.remove("mon")
+
+
+def test_a_snapshot_that_somebody_writes_is_refused(world, daemon):
+    source(daemon)
+    daemon.unmount("db", "a")
+    daemon.create("mon", **{"from": "db@mon"}, ro="true")
+    world.cluster.rbd("lock", "add", "rbd/mon", "by-the-operator")
+    assert "has locked it, perhaps to write" in daemon.refused("Mount", Name="mon", ID="a")
+    world.cluster.break_locks("mon")
+    daemon.mount("mon", "a")
+    daemon.unmount("mon", "a")
