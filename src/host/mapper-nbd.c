@@ -172,7 +172,8 @@ static int spawn(const struct mapper_host *host, const struct mapper_image *imag
     (void)snprintf(mount, sizeof mount, "--client_mount_timeout=%lld",
                    (long long)((host->connect_ms + 999) / 1000));
     /* What our safety rests on, over the file's and the monitors' values: see ceph/connection.c. */
-    const char *argv[] = { ARGV0,
+    const char *name = ARGV0; /* not in the list: two literals in a row look like a missing comma */
+    const char *argv[] = { name,
                            "--foreground",
                            conf,
                            id,

@@ -87,7 +87,9 @@ class Guest:
         (version,) = os.listdir(f"{kernel}/lib/modules")
         append = ["console=ttyS0", "root=root", "rootfstype=virtiofs", "rw", "mitigations=off",
                   *self._arguments(f"{kernel}/lib/modules")]
-        qemu = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", "q35", "-cpu", "max,-cx16", "-smp", "2", "-m", "2G",
+        libraries = ":".join(f"{kernel}/{path}" for path in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"))
+        qemu = ["env", f"LD_LIBRARY_PATH={libraries}", f"{kernel}/usr/bin/qemu-system-x86_64", "-L", f"{kernel}/usr/share/qemu",
+                "-L", f"{kernel}/usr/share/seabios", "-accel", "tcg,thread=multi", "-M", "q35", "-cpu", "max,-cx16", "-smp", "2", "-m", "2G",
                 "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
                 "-object", "memory-backend-memfd,id=mem,size=2G,share=on", "-numa", "node,memdev=mem",
                 "-chardev", f"socket,id=fs,path={self.job}/fs.sock",
@@ -96,7 +98,7 @@ class Guest:
                 "-device", f"virtio-net-pci,netdev=net,mac={self._hardware_address()},romfile=",
                 "-chardev", "stdio,id=con,signal=off", "-serial", "chardev:con",
                 "-kernel", f"{kernel}/boot/vmlinuz-{version}", "-initrd", f"{kernel}/initrd", "-append", " ".join(append)]
-        virtiofsd = ["/usr/lib/qemu/virtiofsd", f"--socket-path={self.job}/fs.sock", "-o", "source=/", "-o", "sandbox=chroot",
+        virtiofsd = ["env", f"LD_LIBRARY_PATH={libraries}", f"{kernel}/usr/lib/qemu/virtiofsd", f"--socket-path={self.job}/fs.sock", "-o", "source=/", "-o", "sandbox=chroot",
                      "-o", "cache=auto"]
         # two programs that belong together, the second of which waits for the first one's socket
         return ["bash", "-c", f"{shlex.join(virtiofsd)} & while [[ ! -S {self.job}/fs.sock ]]; do sleep 0.02; done; "

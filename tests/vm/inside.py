@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What tests do in a guest. Called by agent.py, with arguments and results that JSON can carry."""
 
-import fcntl
+import ctypes
 import hashlib
 import os
 import signal
@@ -265,3 +265,28 @@ def docker(*words, timeout=120):
 
 def docker_running():
     return os.path.exists("/run/dockerd-tests")
+
+
+# -- what it costs
+
+def bare_mount(map_line, point, fstype, options=""):
+    """Maps and mounts as a straight-line program would, and takes it down again. Seconds until it was mounted."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    os.makedirs(point, exist_ok=True)
+    began = time.monotonic()
+    device = sysfs_map(map_line)
+    if libc.mount(device.encode(), point.encode(), fstype.encode(), 0, options.encode()) != 0:
+        raise OSError(ctypes.get_errno(), f"mount {device}")
+    took = time.monotonic() - began
+    sh(f"umount {point}")
+    sysfs_unmap(int(device.removeprefix("/dev/rbd")))
+    return took
+
+
+def timed_mount(name, volume):
+    """One Mount by a daemon, and its Unmount. Seconds that the Mount took."""
+    began = time.monotonic()
+    _daemons[name].mount(volume, "one")
+    took = time.monotonic() - began
+    _daemons[name].unmount(volume, "one")
+    return took
