@@ -163,6 +163,7 @@ def test_a_host_that_cannot_reach_the_data_keeps_the_lock_until_its_writes_are_d
     w.ask_no_more()
     seconds, reply = timed(old.call, "Unmount", {"Name": volume, "ID": "x"})
     assert reply.status == 500 and seconds < 16, (reply.body, seconds)
+    let_pass(20)  # longer than any time-out that a write might have had
     assert owner_address(cluster, volume) == address, "the lock was released with writes on their way"
     assert old.host.name in other.refused("Mount", Name=volume, ID="y")
     old.host.heal_from(network.addresses[2])
