@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/metrics.h"
 #include "api/routes.h"
 #include "base/log.h"
 #include "volume/engine.h"
@@ -85,9 +86,10 @@ static bool keep_silent(const struct route *route, const struct error *err)
     return route->is_get && err->code != -ENOENT && err->code != -EINVAL;
 }
 
-static void run_route(struct volumes *volumes, const struct api_request *req, const struct route *route,
-                      struct api_reply *ret)
+static enum metrics_result run_route(struct volumes *volumes, const struct api_request *req,
+                                     const struct route *route, struct api_reply *ret)
 {
+    enum metrics_result result = METRICS_OK;
     struct error err = { 0 };
     struct grant *grant = NULL;
     const struct caller caller = { req->peer_pid, req->caller_left, req->caller };
@@ -98,7 +100,7 @@ static void run_route(struct volumes *volumes, const struct api_request *req, co
             *ret = (struct api_reply){ 0 };
         else
             reply_error(ret, refused, err.msg);
-        return;
+        return METRICS_MALFORMED;
     }
     json_t *out = json_object();
     struct exchange x = { .volumes = volumes, .caller = &caller, .in = in, .out = out, .grant = &grant };
@@ -110,6 +112,10 @@ static void run_route(struct volumes *volumes, const struct api_request *req, co
             *ret = (struct api_reply){ 0 };
         else
             reply_error(ret, x.malformed ? 400 : 500, err.msg);
+        result = x.malformed        ? METRICS_MALFORMED
+                 : ret->status == 0 ? METRICS_UNANSWERED
+                 : rc == -ENOENT    ? METRICS_ABSENT
+                                    : METRICS_ERROR;
     } else {
         json_object_set_new(out, "Err", json_string(""));
         reply_text(ret, 200, JSON_TYPE, json_dumps(out, JSON_COMPACT));
@@ -117,42 +123,12 @@ static void run_route(struct volumes *volumes, const struct api_request *req, co
     }
     json_decref(out);
     json_decref(in);
+    return result;
 }
 
-/* The state of the engine in Prometheus' text format. */
 static void metrics(struct volumes *volumes, struct api_reply *ret)
 {
-    struct cluster_status s;
-    size_t n, mounted = 0, lost = 0, stuck = 0;
-    char *body = NULL;
-    cluster_status(volumes->cluster, &s);
-    struct volume **all = registry_all(&volumes->registry, &n);
-    for (size_t i = 0; i < n; i++) {
-        pthread_mutex_lock(&all[i]->lock);
-        mounted += all[i]->rung == RUNG_MOUNTED && !all[i]->lost;
-        lost += all[i]->lost && all[i]->holders.n > 0;
-        stuck += all[i]->stuck_since != 0;
-        pthread_mutex_unlock(&all[i]->lock);
-        registry_release(&volumes->registry, all[i]);
-    }
-    free(all);
-    if (asprintf(
-            &body,
-            "# HELP rbdvol_cluster_up Whether the cluster answered the last probe.\n"
-            "# TYPE rbdvol_cluster_up gauge\n"
-            "rbdvol_cluster_up %d\n"
-            "# HELP rbdvol_volumes_mounted Volumes mounted on this host.\n"
-            "# TYPE rbdvol_volumes_mounted gauge\n"
-            "rbdvol_volumes_mounted %zu\n"
-            "# HELP rbdvol_volumes_lost Volumes held on this host whose mapping was fenced or has ended.\n"
-            "# TYPE rbdvol_volumes_lost gauge\n"
-            "rbdvol_volumes_lost %zu\n"
-            "# HELP rbdvol_volumes_stuck Volumes none of whose I/O was answered for longer than io-stuck.\n"
-            "# TYPE rbdvol_volumes_stuck gauge\n"
-            "rbdvol_volumes_stuck %zu\n",
-            s.state == CLUSTER_UP, mounted, lost, stuck) < 0)
-        abort();
-    reply_text(ret, 200, METRICS_TYPE, body);
+    reply_text(ret, 200, METRICS_TYPE, metrics_page(volumes));
 }
 
 static void healthz(struct volumes *volumes, struct api_reply *ret)
@@ -192,7 +168,9 @@ void api_handle(struct volumes *volumes, const struct api_request *req, struct a
     } else if (strcmp(req->method, "POST") != 0) {
         reply_error(ret, 405, "this path takes POST only");
     } else {
-        run_route(volumes, req, route, ret);
+        moment began = clock_now();
+        enum metrics_result result = run_route(volumes, req, route, ret);
+        metrics_count(route->path, result, (clock_now() - began) / 1000);
     }
 }
 

@@ -13,10 +13,16 @@
 #define LINE_MAX_BYTES 1024
 
 static atomic_int threshold = LOG_LEVEL_INFO;
+static bool (*taken)(enum log_level level, const char *text);
 
 void log_set_level(enum log_level level)
 {
     atomic_store(&threshold, (int)level);
+}
+
+void log_set_sink(bool (*sink)(enum log_level level, const char *text))
+{
+    taken = sink;
 }
 
 int log_level_parse(const char *word, enum log_level *ret)
@@ -51,6 +57,8 @@ void log_write(enum log_level level, const char *fmt, ...)
     if ((size_t)body >= sizeof line - (size_t)head - 1)
         memcpy(line + sizeof line - 5, "...", 4);
     text_printable(line);
+    if (taken && taken(level, line + head))
+        return;
     size_t len = strlen(line);
     line[len++] = '\n';
     (void)!write(STDERR_FILENO, line, len);

@@ -2,6 +2,8 @@
 /* One event, one line, one write(2) on standard error. */
 #pragma once
 
+#include <stdbool.h>
+
 enum log_level {
     LOG_LEVEL_ERR = 3,
     LOG_LEVEL_WARNING = 4,
@@ -15,6 +17,10 @@ void log_set_level(enum log_level level);
 
 /* "error", "warning", "notice", "info", "debug"; -EINVAL for any other word. */
 int log_level_parse(const char *word, enum log_level *ret);
+
+/* Where lines go instead of standard error: a sink that returns true has taken the line (its text, without
+ * priority and line end), and it is written nowhere else. Set it before the first thread. */
+void log_set_sink(bool (*sink)(enum log_level level, const char *text));
 
 /* Writes "<6>text\n"; the journal takes the number as the priority (sd-daemon(3)). The text is an event and
  * its fields: "mounted volume=rbd/db id=3f2a device=/dev/loop3 ms=41". Control characters, and what is not

@@ -205,7 +205,7 @@ static int wait_ready(struct mapping *m, int64_t ms_given, moment deadline, stru
     }
     const char *warning = json_string_value(json_object_get(reply, "warning"));
     if (warning)
-        log_warning("mapper image=%s mapping=%s: %s", image_name_full(&m->name, full), m->id, warning);
+        log_warning("mapper volume=%s mapping=%s: %s", image_name_full(&m->name, full), m->id, warning);
     m->control = fd;
     return 0;
 }

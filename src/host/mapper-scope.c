@@ -19,5 +19,5 @@ void mapper_give_scope(const struct mapper_host *host, const struct mapper_image
                    image_name_full(&m->name, full), host->instance);
     const struct scope scope = { name, description, image->mountpoint };
     if (scope_move(&scope, pid, soon < deadline ? soon : deadline, &err) < 0)
-        log_notice("mapper image=%s pid=%d stays in this service's cgroup: %s", full, (int)pid, err.msg);
+        log_notice("mapper volume=%s pid=%d stays in this service's cgroup: %s", full, (int)pid, err.msg);
 }

@@ -12,7 +12,6 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "host/mountinfo.h"
 
 /* Nothing of what is in there is for others: state names what is mounted where, scratch files are file
  * systems to be. */
@@ -83,45 +82,4 @@ int directories_make(const struct settings *settings, int *lock, struct error *e
     if ((rc = make("mount-root", settings->mount_root, PASSABLE, err)) < 0)
         return rc;
     return make("scratch-dir", settings->scratch_dir, PRIVATE, err);
-}
-
-struct container {
-    const char *path;
-    size_t len; /* of the longest mount point found so far that contains the path */
-    bool slave;
-};
-
-static bool contains(void *arg, const struct mount_entry *e)
-{
-    struct container *c = arg;
-    size_t len = strlen(e->mountpoint);
-    if (len == 1) /* "/" */
-        len = 0;
-    /* >=: of several mounts at one place the last is on top */
-    if (len >= c->len && strncmp(c->path, e->mountpoint, len) == 0 &&
-        (c->path[len] == '/' || c->path[len] == '\0')) {
-        c->len = len;
-        c->slave = e->slave;
-    }
-    return false;
-}
-
-int directories_check_visible(const struct settings *settings, struct error *err)
-{
-    auto_free char *path = realpath(settings->mount_root, NULL);
-    if (!path)
-        return error_set(err, -errno, "cannot look at %s: %s", settings->mount_root, error_text(errno));
-    struct container c = { .path = path };
-    int rc = mountinfo_each("self", contains, &c, err);
-    if (rc < 0)
-        return rc;
-    if (!c.slave)
-        return 0;
-    return error_set(
-        err, -EXDEV,
-        "mount-root %s is in a mount namespace of this service's own: what is mounted there would be "
-        "invisible to Docker; remove PrivateMounts=, PrivateTmp=, PrivateDevices=, ProtectSystem=, "
-        "ProtectHome=, ProtectKernel...=, ProtectProc=, ReadWritePaths=, MountFlags= and their like from "
-        "the systemd unit ('systemctl cat rbdvol' shows it)",
-        path);
 }

@@ -9,7 +9,3 @@
  * lock of state-dir: one daemon at a time, until *lock is closed (or the process ends, however). -EBUSY names
  * the other one. */
 int directories_make(const struct settings *settings, int *lock, struct error *err);
-
-/* Can what we mount at mount-root be seen by the host? -EXDEV: no, we are in a mount namespace of our own
- * whose mounts do not go out; the message says what to remove from the unit. */
-int directories_check_visible(const struct settings *settings, struct error *err);

@@ -15,7 +15,7 @@
 #include "base/identity.h"
 #include "host/fs.h"
 #include "host/mapper.h"
-#include "main/directories.h"
+#include "main/sandbox.h"
 #include "main/doctor.h"
 
 static void check_identity(struct findings *f)
@@ -108,7 +108,7 @@ static void check_mount_root(const struct settings *s, struct findings *f)
     struct stat st;
     if (stat(s->mount_root, &st) < 0)
         findings_add(f, FINDING_OK, "mount-root", "", "%s is made when the daemon starts", s->mount_root);
-    else if (directories_check_visible(s, &err) < 0)
+    else if (sandbox_check_visible(s, &err) < 0)
         findings_add(f, FINDING_PROBLEM, "mount-root", "", "%s", err.msg);
     else
         findings_add(f, FINDING_OK, "mount-root", "", "%s", s->mount_root);

@@ -19,8 +19,10 @@
 #include "host/fs.h"
 #include "main/config.h"
 #include "main/directories.h"
+#include "main/journal.h"
 #include "main/listen.h"
 #include "main/privileges.h"
+#include "main/sandbox.h"
 #include "main/watchdog.h"
 #include "volume/volumes.h"
 
@@ -108,7 +110,7 @@ static int start(struct server *server, struct error *err)
     const struct settings *s = &server->config.settings;
     int rc = check_fs_options(&server->config, err);
     if (rc < 0 || (rc = become_daemon(err)) < 0 || (rc = directories_make(s, &server->lock, err)) < 0 ||
-        (rc = directories_check_visible(s, err)) < 0 || (rc = listener_open(s, &server->listener, err)) < 0 ||
+        (rc = sandbox_check_visible(s, err)) < 0 || (rc = listener_open(s, &server->listener, err)) < 0 ||
         (rc = volumes_start(s, &server->volumes, err)) < 0)
         return rc;
     server->plugin_fd = steal_fd(&server->listener.fd);
@@ -178,6 +180,7 @@ int serve_main(int argc, char *const *argv)
     }
     const struct settings *s = &server.config.settings;
     log_set_level(s->log_level);
+    journal_start();
     if (geteuid() != 0) {
         log_error("cannot start: 'rbdvol serve' mounts file systems and must be run as root");
         return 1;

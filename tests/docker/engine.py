@@ -232,10 +232,10 @@ class Engine:
     def import_image(self, name, files=(), changes=()):
         """An image of busybox alone, with files (path -> text) added to it, without any registry."""
         words = [word for change in changes for word in ("--change", change)]
-        self.docker("import", *words, "-", name, input=_busybox_tar(dict(files)))
+        self.docker("import", *words, "-", name, input=busybox_tar(dict(files)))
 
 
-def _busybox_tar(files):
+def busybox_tar(files):
     applets = subprocess.run([BUSYBOX, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:

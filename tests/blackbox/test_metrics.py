@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""GET /metrics and /healthz, read by the parser that Prometheus' own client library has."""
+
+import rpc
+from prometheus_client import parser
+from waiting import until
+
+
+def page(daemon):
+    reply = rpc.call(daemon.socket, "/metrics", verb="GET")
+    assert reply.status == 200 and reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return reply.body.decode()
+
+
+def families(daemon):
+    """name -> family, each checked: help, type, no sample twice."""
+    text = page(daemon)
+    assert text.endswith("\n") and "\n\n" not in text
+    found = {}
+    for family in parser.text_string_to_metric_families(text):
+        assert family.name not in found, f"{family.name} is there twice"
+        assert family.documentation and family.type != "unknown", family.name
+        keys = [(sample.name, tuple(sorted(sample.labels.items()))) for sample in family.samples]
+        assert len(keys) == len(set(keys)), f"{family.name} has a sample twice"
+        found[family.name] = family
+    return found
+
+
+def value(daemon, name, **labels):
+    """The sample's value; None when there is none."""
+    for family in families(daemon).values():
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return sample.value
+    return None
+
+
+def test_what_an_operator_asks_is_there(daemon):
+    found = families(daemon)
+    for name, kind in {"rbdvol_cluster_up": "gauge", "rbdvol_volumes_mounted": "gauge", "rbdvol_operations": "counter",
+                       "rbdvol_operation_seconds": "histogram", "rbdvol_pending_cleanups": "gauge", "rbdvol_volume_lost": "gauge",
+                       "rbdvol_io_stuck": "gauge", "rbdvol_fencing_allowed": "gauge", "rbdvol_hidden_images": "gauge",
+                       "rbdvol_build_info": "gauge", "process_start_time_seconds": "gauge",
+                       "process_resident_memory_bytes": "gauge", "process_open_fds": "gauge"}.items():
+        assert name in found and found[name].type == kind, name
+    for name, family in found.items():
+        assert not name.startswith("rbdvol_") or family.type != "counter" or f"{name}_total" in page(daemon)
+
+
+def test_a_volume_is_seen_from_its_mount_to_its_unmount(daemon):
+    daemon.create("db", size="1G", fstype="ext4")
+    assert value(daemon, "rbdvol_volumes_mounted") == 0
+    daemon.mount("db", "a")
+    assert value(daemon, "rbdvol_volumes_mounted") == 1
+    for name, wanted in {"rbdvol_volume_mounted": 1, "rbdvol_volume_lost": 0, "rbdvol_io_stuck": 0, "rbdvol_volume_pending": 0,
+                         "rbdvol_volume_holders": 1, "rbdvol_volume_size_bytes": 1 << 30}.items():
+        assert value(daemon, name, volume="rbd/db") == wanted, name
+    daemon.unmount("db", "a")
+    until(lambda: value(daemon, "rbdvol_volume_mounted", volume="rbd/db") is None, "its samples to go", 10)
+    assert value(daemon, "rbdvol_volumes_mounted") == 0
+
+
+def test_requests_are_counted_by_their_result(daemon):
+    def count(op, result):
+        return value(daemon, "rbdvol_operations_total", op=op, result=result)
+
+    assert count("mount", "ok") == 0, "a counter that begins with 1 has not increased"
+    daemon.create("db", size="1G", fstype="ext4")
+    daemon.mount("db", "a")
+    daemon.refused("Mount", Name="db", ID="b")
+    daemon.refused("Get", Name="nobody")
+    daemon.refused("Mount", ID="b")
+    daemon.unmount("db", "a")
+    assert (count("create", "ok"), count("mount", "ok"), count("unmount", "ok")) == (1, 1, 1)
+    assert (count("mount", "error"), count("mount", "malformed"), count("get", "absent")) == (1, 1, 1)
+    assert value(daemon, "rbdvol_operation_seconds_count", op="mount") == 3
+    assert value(daemon, "rbdvol_operation_seconds_bucket", op="mount", le="+Inf") == 3
+    total = value(daemon, "rbdvol_operation_seconds_sum", op="mount")
+    assert 0 < total < 60
+
+
+def test_buckets_only_grow(daemon):
+    for _ in range(20):
+        daemon.names()
+    buckets = [sample for sample in families(daemon)["rbdvol_operation_seconds"].samples
+               if sample.name.endswith("_bucket") and sample.labels["op"] == "list"]
+    counts = [sample.value for sample in buckets]
+    assert counts == sorted(counts) and counts[-1] >= 20
+    assert [sample.labels["le"] for sample in buckets][-1] == "+Inf"
+
+
+def test_without_the_cluster_both_answer_at_once_and_say_so(world):
+    daemon = world.daemon().await_cluster()
+    assert value(daemon, "rbdvol_cluster_up") == 1
+    daemon.create("db", size="1G", fstype="ext4")
+    world.cluster.pause("mon")
+    world.cluster.pause("osd")
+    try:
+        reply = rpc.call(daemon.socket, "Get", {"Name": "elsewhere"})
+        assert reply.status is None
+        until(lambda: value(daemon, "rbdvol_cluster_up") == 0, "the outage to be seen", 40)
+        assert value(daemon, "rbdvol_operations_total", op="get", result="unanswered") == 1
+        reply = rpc.call(daemon.socket, "/healthz", verb="GET", timeout=2)
+        assert reply.status == 200 and b"cluster down" in reply.body
+    finally:
+        world.cluster.resume_all()
