@@ -15,8 +15,8 @@
 #include "base/identity.h"
 #include "host/fs.h"
 #include "host/mapper.h"
-#include "main/sandbox.h"
 #include "main/doctor.h"
+#include "main/sandbox.h"
 
 static void check_identity(struct findings *f)
 {
