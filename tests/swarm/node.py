@@ -90,7 +90,3 @@ class Node(Host):
         found += [f"{v['Name']} is {v['State']}, holders {v['Holders']}" for v in d.must("/Rbdvol.Status")["Volumes"]
                   if v["State"] != "detached" or v["Holders"]]
         return found
-
-    def state_of(self, takeover, volume):
-        """What the daemon says of a volume's state."""
-        return self.daemon_of(takeover).get(volume)["Status"]["state"]

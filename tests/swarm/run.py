@@ -44,7 +44,7 @@ WITHIN = {"silent": 10, "dead": WATCH + 5}
 VOLUMES = {takeover: f"of-{takeover}" for takeover in WITHIN}
 SWARM_NOTICES = 90
 NOTICES = 10  # a fenced client that it is fenced, once it can know
-KINDS = ("cut", "kill", "cut", "power")
+KINDS = ("cut", "kill", "half", "power")
 
 
 class Round:
@@ -54,7 +54,7 @@ class Round:
         self.kind = kind
         self.dice = dice
         self.took = {}  # service -> seconds
-        self.noticed = self.back = None
+        self.noticed = self.lost = self.back = None
         self.lines = 0
         self.old = {s: self.running_task(s) for s in WITHIN}
         self.starts = {s: Starts(swarm, s) for s in WITHIN}
@@ -139,18 +139,23 @@ class Round:
         self.lines = 0
         for s in WITHIN:
             acknowledged = self.acks.all(s)
-            d = self.rival.daemon_of(s)
-            with open(self.rival.path(f"{d.path('mount-root')}/rbd/{VOLUMES[s]}/lines"), encoding="utf-8", errors="replace") as f:
+            path = f"{self.rival.daemon_of(s).path('mount-root')}/rbd/{VOLUMES[s]}/lines"
+            with open(self.rival.path(path), encoding="utf-8", errors="replace") as f:
                 found = lines.problems(f.read(), acknowledged)
             assert not found, f"{s}: {found}"
             self.lines += len(acknowledged)
 
     def await_lost(self):
         """While its containers still run, and only get errors."""
+        began = time.monotonic()
+        until(lambda: all(self.status(s)["state"] == "lost" for s in WITHIN), "the volumes to be marked lost", NOTICES)
+        self.lost = time.monotonic() - began
         for s in WITHIN:
-            state = lambda s=s: self.victim.state_of(s, VOLUMES[s])
-            until(lambda: state() == "lost", f"the volume of {s} to be marked lost, not {state()!r}", 2 * NOTICES)
+            until(lambda s=s: self.rival.name in str(self.status(s)), f"{self.victim.name} to say who has it", NOTICES)
             until(lambda s=s: self.errors(s), f"the old container of {s} to see errors", NOTICES)
+
+    def status(self, service):
+        return self.victim.daemon_of(service).get(VOLUMES[service])["Status"]
 
     def left_on_victim(self):
         return [left for s in WITHIN for left in self.victim.remains(s)] + self.victim.engine.docker("ps", "-q").split()
@@ -159,6 +164,8 @@ class Round:
         text = f"{self.kind} of {self.victim.name}"
         if len(self.took) == len(WITHIN):
             text += f": started anew after {self.noticed:.0f} s, then " + ", ".join(f"{s} {self.took[s]:.1f} s" for s in WITHIN)
+        if self.lost:
+            text += f"; the node knows that they are lost after {self.lost:.1f} s"
         if self.back:
             text += f"; the node is back after {self.back:.0f} s"
         return text
@@ -176,7 +183,8 @@ class Run:
 
     def start(self):
         mon, osd = self.network.addresses
-        self.cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"), mon, [osd], {"osd client watch timeout": WATCH})
+        self.cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"), mon, [osd],
+                                     {"osd client watch timeout": WATCH})
         self.leaks = Leaks(self.dir, self.cluster)
         self.swarm = Swarm(self.network, self.cluster, self.dir, self.leaks.hosts)
         self.acks = Acks(f"{self.dir}/acks")
@@ -192,7 +200,8 @@ class Run:
     def finish(self):
         """The services end, and nothing of them is left; what they wrote is on clean file systems."""
         self.swarm.docker("service", "rm", *VOLUMES)
-        until(lambda: not [left for n in self.swarm.nodes for s in VOLUMES for left in n.remains(s)], "the volumes to be at rest", 60)
+        until(lambda: not [left for n in self.swarm.nodes for s in VOLUMES for left in n.remains(s)],
+              "the volumes to be at rest", 60)
         for takeover, volume in VOLUMES.items():
             with exported(self.cluster, volume) as path:
                 done = subprocess.run(["e2fsck", "-fn", path], capture_output=True, text=True, check=False)
@@ -222,6 +231,7 @@ class Run:
         for n in self.leaks.hosts if self.leaks else []:
             said += [f"{n.name} {d.name}: {line}" for d in n.daemons for line in d.log_text().splitlines()[-12:]]
             said += [f"{n.name} {line}" for line in (n.engine.logs().splitlines() if n.engine else []) if "kernel" not in line]
+            said += n.run("ss", "-tno", check=False).stdout.splitlines() if n.up() else []
         if self.swarm:
             for s in VOLUMES:
                 said += self.swarm.docker("service", "ps", "--no-trunc", s).splitlines()
@@ -262,7 +272,7 @@ def kinds(args, dice):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("RBDVOL_SWARM_ROUNDS", "20")))
-    parser.add_argument("--only", choices=("kill", "power", "cut", "half"))
+    parser.add_argument("--only", choices=sorted(KINDS))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 20))
     parser.add_argument("--results")
     return parser.parse_args()
