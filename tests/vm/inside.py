@@ -238,10 +238,15 @@ def ungate_helper():
 
 
 def kill_gated(word):
-    """What waits at the gate."""
-    (pid,) = [pid for pid in process.pids() for words in [process.argv(pid)]
-              if words[:1] == ["/bin/bash"] and words[1].endswith("/rbdvol-device") and words[2] == word]
-    os.kill(pid, signal.SIGKILL)
+    """What waits at the gate, and the children that it has for an instant, which look like it."""
+    found = [pid for pid in process.pids() for words in [process.argv(pid)]
+             if words[:1] == ["/bin/bash"] and words[1].endswith("/rbdvol-device") and words[2] == word]
+    assert found, "nothing waits at the gate"
+    for pid in found:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def exists(path):
