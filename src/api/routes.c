@@ -10,6 +10,8 @@
 #include "volume/resize.h"
 #include "volume/snap.h"
 #include "volume/stale.h"
+#include "volume/trash.h"
+#include "volume/trim.h"
 #include "volume/unlock.h"
 
 /* The budget of Mount and Create, and half of it for the others. */
@@ -247,6 +249,42 @@ static int snaps(struct exchange *x, struct error *err)
     return answer(x, rc, result);
 }
 
+static int trim(struct exchange *x, struct error *err)
+{
+    const char *name;
+    json_t *result = NULL;
+    int rc = take_name(x, &name, err);
+    if (rc == 0)
+        rc = trim_volume(x->volumes, name, budget(x, 1), &result, err);
+    return answer(x, rc, result);
+}
+
+static int trashed(struct exchange *x, struct error *err)
+{
+    json_t *result = NULL;
+    int rc = trash_list(x->volumes, &result, err);
+    return answer(x, rc, result);
+}
+
+static int untrash(struct exchange *x, struct error *err)
+{
+    const char *name, *as;
+    json_t *result = NULL;
+    int rc = take_name(x, &name, err);
+    if (rc == 0)
+        rc = took(x, fields_text_or_empty(x->in, "As", &as, err));
+    if (rc == 0)
+        rc = trash_restore(x->volumes, name, as, &result, err);
+    return answer(x, rc, result);
+}
+
+static int purge(struct exchange *x, struct error *err)
+{
+    const char *name;
+    int rc = took(x, fields_text_or_empty(x->in, "Name", &name, err));
+    return rc < 0 ? rc : trash_purge(x->volumes, name, budget(x, 1), err);
+}
+
 static const struct route routes[] = {
     { "/Plugin.Activate", false, false, activate },
     { "/VolumeDriver.Create", true, false, create },
@@ -262,6 +300,10 @@ static const struct route routes[] = {
     { "/Rbdvol.Release", true, false, release },
     { "/Rbdvol.Unlock", true, false, unlock },
     { "/Rbdvol.Resize", true, false, resize },
+    { "/Rbdvol.Trim", true, false, trim },
+    { "/Rbdvol.Trash.List", false, false, trashed },
+    { "/Rbdvol.Trash.Restore", true, false, untrash },
+    { "/Rbdvol.Trash.Purge", false, false, purge },
     { "/Rbdvol.Snap.Create", true, false, snap_make },
     { "/Rbdvol.Snap.List", true, false, snaps },
     { "/Rbdvol.Snap.Remove", true, false, snap_take_away },

@@ -144,11 +144,12 @@ static int is_ours(const struct place *p, const char *id, time_t deleted)
     return ours;
 }
 
-int image_purge_own(const struct place *p, unsigned *purged, struct error *err)
+/* All entries of the trash; the caller cleans and frees them. */
+static int trash_list(const struct place *p, rbd_trash_image_info_t **ret, size_t *n, struct error *err)
 {
     size_t max = TRASH_PAGE;
-    auto_free rbd_trash_image_info_t *entries = NULL;
-    int rc, first = 0;
+    rbd_trash_image_info_t *entries = NULL;
+    int rc;
     do {
         free(entries);
         entries = calloc(max, sizeof *entries);
@@ -156,24 +157,93 @@ int image_purge_own(const struct place *p, unsigned *purged, struct error *err)
             return error_set(err, -ENOMEM, "out of memory");
         rc = rbd_trash_list(p->io, entries, &max);
     } while (rc == -ERANGE);
-    if (rc < 0)
+    if (rc < 0) {
+        free(entries);
         return place_error(p, rc, err, "cannot list the trash");
-    for (size_t i = 0; i < max; i++) {
-        if (entries[i].source != RBD_TRASH_IMAGE_SOURCE_USER || entries[i].deferment_end_time > time(NULL) ||
-            strlen(entries[i].id) > IMAGE_ID_LEN || !is_ours(p, entries[i].id, entries[i].deletion_time))
+    }
+    *ret = entries;
+    *n = max;
+    return 0;
+}
+
+int image_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
+                       void *arg, struct error *err)
+{
+    size_t n = 0;
+    auto_free rbd_trash_image_info_t *all = NULL;
+    int rc = trash_list(p, &all, &n, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < n; i++) {
+        struct image_trashed one = { .moved = all[i].deletion_time, .until = all[i].deferment_end_time };
+        if (all[i].source != RBD_TRASH_IMAGE_SOURCE_USER || strlen(all[i].id) > IMAGE_ID_LEN ||
+            !is_ours(p, all[i].id, all[i].deletion_time))
             continue;
-        rc = rbd_trash_remove(p->io, entries[i].id, false);
+        (void)snprintf(one.id, sizeof one.id, "%s", all[i].id);
+        (void)snprintf(one.name, sizeof one.name, "%s", all[i].name);
+        visit(arg, &one);
+    }
+    rbd_trash_list_cleanup(all, n);
+    return 0;
+}
+
+/* Those whose time is over. */
+struct overdue {
+    struct image_trashed *all;
+    size_t n;
+};
+
+static void note_overdue(void *arg, const struct image_trashed *one)
+{
+    struct overdue *o = arg;
+    if (one->until >= time(NULL)) /* in whole seconds: librbd refuses what lacks a fraction of one */
+        return;
+    o->all = reallocarray(o->all, o->n + 1, sizeof *o->all);
+    if (!o->all)
+        abort();
+    o->all[o->n++] = *one;
+}
+
+int image_purge_own(const struct place *p, unsigned *purged, struct error *err)
+{
+    struct overdue o = { 0 };
+    int first = image_trashed_each(p, note_overdue, &o, err);
+    for (size_t i = 0; i < o.n; i++) {
+        int rc = rbd_trash_remove(p->io, o.all[i].id, false);
         if (rc == 0) {
-            log_notice("purged image=%s id=%s from the trash", entries[i].name, entries[i].id);
+            log_notice("purged image=%s id=%s from the trash", o.all[i].name, o.all[i].id);
             if (purged)
                 ++*purged;
         } else if (rc != -ENOENT && first == 0) {
-            first = place_error(p, rc, err, "cannot purge image '%s' (id %s) from the trash", entries[i].name,
-                                entries[i].id);
+            first = place_error(p, rc, err, "cannot purge image '%s' (id %s) from the trash", o.all[i].name,
+                                o.all[i].id);
         }
     }
-    rbd_trash_list_cleanup(entries, max);
+    free(o.all);
     return first;
+}
+
+int image_restore(const struct place *p, const char *id, const char *name, struct error *err)
+{
+    struct error ignored;
+    int rc = rbd_trash_restore(p->io, id, name);
+    if (rc == -EEXIST)
+        return error_set(err, rc, "there is an image '%s'", name);
+    if (rc == -ENOENT)
+        return error_set(err, -ENODEV, "image id %s is not in the trash any more", id);
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot restore image id %s", id);
+    (void)image_set_meta(p, id, TRASHED, NULL, &ignored); /* harmless where it stays: its time tells */
+    return 0;
+}
+
+int image_purge_now(const struct place *p, const char *id, struct error *err)
+{
+    int rc = rbd_trash_remove(p->io, id, true);
+    if (rc == -EBUSY || rc == -ENOTEMPTY)
+        return error_set(err, -EBUSY, "image id %s has snapshots, or clones that need it", id);
+    return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot delete image id %s from the trash", id)
+                                   : 0;
 }
 
 /* Calls match() with each watcher's address until it returns true: 1 it did, 0 it never did. */

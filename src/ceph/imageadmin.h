@@ -30,6 +30,24 @@ int image_create(const struct place *p, const char *name, const struct image_lay
 int image_trash(const struct place *p, const char *name, const char *id, const char *host, uint64_t delay_s,
                 struct error *err);
 
+/* One image in the trash that image_trash put there. */
+struct image_trashed {
+    char id[IMAGE_ID_LEN + 1];
+    char name[256];
+    time_t moved, until; /* into it; and kept until */
+};
+
+/* Calls visit() with each of them. */
+int image_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
+                       void *arg, struct error *err);
+
+/* Takes an image out of the trash, under this name. -EEXIST: the name is taken. -ENODEV: it is not in the
+ * trash. */
+int image_restore(const struct place *p, const char *id, const char *name, struct error *err);
+
+/* Deletes an image that is in the trash, whether its time is over or not. */
+int image_purge_now(const struct place *p, const char *id, struct error *err);
+
 /* Deletes an image that is in the trash already. Long for a large one. */
 int image_purge(const struct place *p, const char *id, struct error *err);
 

@@ -8,22 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "host/mountinfo.h"
-#include "host/mountpoint.h"
-
-static int open_root(const char *mountpoint, const struct device_node *node, struct error *err)
-{
-    CLEANUP(mountpoint_done) struct mountpoint point = { .parent = -1 };
-    struct mount_entry e;
-    int rc = mountpoint_find(mountpoint, false, &point, err);
-    if (rc == 0)
-        rc = mountinfo_pile(point.path, node->major, node->minor, node->path, &e, err);
-    if (rc < 0)
-        return rc;
-    if (rc != MOUNTINFO_TOP)
-        return error_set(err, -ENODEV, "%s is not mounted at %s", node->path, mountpoint);
-    return mountpoint_open(&point, err);
-}
+#include "device/mountroot.h"
 
 int freeze_begin(struct freeze *f, const char *mountpoint, const struct device_node *node, int hold_ms,
                  struct error *err)
@@ -31,7 +16,7 @@ int freeze_begin(struct freeze *f, const char *mountpoint, const struct device_n
     static const int deadly[] = { SIGTERM, SIGINT, SIGHUP };
     if (f->root >= 0)
         return error_set(err, -EBUSY, "it is frozen already");
-    auto_close int root = open_root(mountpoint, node, err);
+    auto_close int root = mountroot_open(mountpoint, node, err);
     if (root < 0)
         return root;
     /* Ours to thaw, whoever is told to end. */
@@ -78,6 +63,6 @@ void freeze_expire(struct freeze *f)
 
 int freeze_undo(const char *mountpoint, const struct device_node *node, struct error *err)
 {
-    auto_close int root = open_root(mountpoint, node, err);
+    auto_close int root = mountroot_open(mountpoint, node, err);
     return root < 0 ? root : thaw(root, err);
 }

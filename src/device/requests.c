@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "device/mountroot.h"
 #include "host/fs.h"
 #include "host/grow.h"
 #include "host/loop.h"
@@ -247,6 +248,21 @@ static int do_freeze(const struct job *j, struct error *err)
     return rc < 0 ? rc : freeze_begin(&j->held->freeze, mountpoint, &node, hold_ms, err);
 }
 
+static int do_trim(const struct job *j, struct error *err)
+{
+    const char *mountpoint;
+    json_int_t from, length;
+    uint64_t trimmed;
+    struct device_node node;
+    TAKE(j, err, "{s:s, s:I, s:I}", "mountpoint", &mountpoint, "from", &from, "length", &length);
+    int rc = take_node(j, &node, err);
+    if (rc == 0)
+        rc = mountroot_trim(mountpoint, &node, (uint64_t)from, (uint64_t)length, &trimmed, err);
+    if (rc == 0)
+        json_object_set_new(j->reply, "trimmed", json_integer((json_int_t)trimmed));
+    return rc;
+}
+
 static int do_thaw(const struct job *j, struct error *err)
 {
     return freeze_end(&j->held->freeze, err);
@@ -275,10 +291,10 @@ static const struct {
     const char *name;
     int (*run)(const struct job *j, struct error *err);
 } verbs[] = {
-    { "probe", do_probe },       { "format", do_format }, { "attach", do_attach }, { "find", do_find },
-    { "check", do_check },       { "mount", do_mount },   { "fresh", do_fresh },   { "umount", do_umount },
-    { "grow", do_grow },         { "freeze", do_freeze }, { "renew", do_renew },   { "thaw", do_thaw },
-    { "unfreeze", do_unfreeze },
+    { "probe", do_probe }, { "format", do_format },     { "attach", do_attach }, { "find", do_find },
+    { "check", do_check }, { "mount", do_mount },       { "fresh", do_fresh },   { "umount", do_umount },
+    { "grow", do_grow },   { "freeze", do_freeze },     { "renew", do_renew },   { "trim", do_trim },
+    { "thaw", do_thaw },   { "unfreeze", do_unfreeze },
 };
 
 int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err)

@@ -238,6 +238,22 @@ static json_t *of_node(const char *verb, const char *mountpoint, const struct de
                      "major", (int)node->major, "minor", (int)node->minor);
 }
 
+int device_trim(struct device *d, const char *mountpoint, const struct device_node *node, uint64_t from,
+                uint64_t length, moment deadline, uint64_t *trimmed, struct error *err)
+{
+    char text[PATH_MAX + 64];
+    json_auto_t *reply = NULL;
+    json_t *request = of_node("trim", mountpoint, node);
+    if (request) {
+        json_object_set_new(request, "from", json_integer((json_int_t)from));
+        json_object_set_new(request, "length", json_integer((json_int_t)length));
+    }
+    int rc = device_call(d, request, what(text, "trimming", mountpoint), deadline, &reply, err);
+    if (rc == 0)
+        *trimmed = (uint64_t)json_integer_value(json_object_get(reply, "trimmed"));
+    return rc;
+}
+
 int device_freeze(struct device *d, const char *mountpoint, const struct device_node *node, int hold_ms,
                   moment deadline, struct error *err)
 {

@@ -89,6 +89,11 @@ int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_
 int device_grow(struct device *d, const char *file, const struct device_node *node, const char *fstype,
                 const char *mountpoint, moment deadline, bool *grown, struct error *err);
 
+/* Tells the device of the mounted file system which blocks are free in these bytes of it; *trimmed: how many
+ * bytes. -EOPNOTSUPP: the device does not want to know. -ERANGE: the file system ends before. */
+int device_trim(struct device *d, const char *mountpoint, const struct device_node *node, uint64_t from,
+                uint64_t length, moment deadline, uint64_t *trimmed, struct error *err);
+
 /* Freezes the mounted file system for hold_ms at most: the helper thaws it then, and soon after the daemon is
  * gone. What is dirty is written first, outside of it. On failure the caller calls device_unfreeze: a freeze
  * that hangs in the kernel may come to its end later. */

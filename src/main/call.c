@@ -29,8 +29,6 @@ int call_ask(const struct call *c, const char *path, json_t **ret)
         (void)json_object_set_new(request, "Force", json_true());
     if (c->go)
         (void)json_object_set_new(request, "Go", json_true());
-    if (c->all)
-        (void)json_object_set_new(request, "All", json_true());
     if (c->id) /* "-" is the caller without an ID */
         (void)json_object_set_new(request, "ID", json_string(strcmp(c->id, "-") == 0 ? "" : c->id));
     return client_call(c->socket, path, request, ret, &err) < 0 ? fail(c, &err) : 0;

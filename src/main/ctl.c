@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "main/ctl-image.h"
+#include "main/ctl-trash.h"
 #include "main/help.h"
 #include "main/show.h"
 
@@ -162,7 +163,7 @@ static int ctl_unlock(struct call *c)
 static const struct command_row {
     const char *name;
     int (*run)(struct call *c);
-    bool named, opts, json, deletes, releases, forces, words; /* what it takes */
+    bool named, opts, json, deletes, releases, forces, words, all; /* what it takes */
 } commands[] = {
     { "ls", ctl_ls, .json = true },
     { "show", ctl_show, .named = true, .json = true },
@@ -175,6 +176,8 @@ static const struct command_row {
     { "resize", ctl_resize, .words = true, .json = true },
     { "snap", ctl_snap, .words = true, .json = true },
     { "clone", ctl_clone, .words = true, .opts = true },
+    { "trash", ctl_trash, .words = true, .json = true },
+    { "trim", ctl_trim, .words = true, .json = true, .all = true },
 };
 
 static int add_opt(struct call *c, const char *text)
@@ -201,7 +204,7 @@ static int set_socket(struct call *c, const char *name, const char *path)
     return n < (int)sizeof c->socket ? 0 : call_usage(c->command, "the path of the socket is too long", NULL);
 }
 
-enum { OPT_SOCKET = 256, OPT_NAME, OPT_JSON, OPT_DELETE, OPT_FORCE };
+enum { OPT_SOCKET = 256, OPT_NAME, OPT_JSON, OPT_DELETE, OPT_FORCE, OPT_ALL };
 
 static int parse(struct call *c, const struct command_row *row, int argc, char **argv)
 {
@@ -211,6 +214,7 @@ static int parse(struct call *c, const struct command_row *row, int argc, char *
                                            { "delete", no_argument, NULL, OPT_DELETE },
                                            { "opt", required_argument, NULL, 'o' },
                                            { "force", no_argument, NULL, OPT_FORCE },
+                                           { "all", no_argument, NULL, OPT_ALL },
                                            { NULL, 0, NULL, 0 } };
     const char *socket = NULL, *name = NULL;
     int flag, rc;
@@ -226,6 +230,8 @@ static int parse(struct call *c, const struct command_row *row, int argc, char *
             c->forever = true;
         else if (flag == OPT_FORCE && row->forces)
             c->force = true;
+        else if (flag == OPT_ALL && row->all)
+            c->all = true;
         else if (flag == ':')
             return call_usage(c->command, "this needs a value:", argv[optind - 1]);
         else if (flag != 'o' || !row->opts)

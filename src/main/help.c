@@ -68,13 +68,23 @@ static const struct {
       "until\n"
       "either is written. With -o ro it stays as it is, and may be mounted on many hosts at once.",
       "rbdvol clone db-data@monday db-test -o size=200G" },
+    { "trash", "rbdvol trash ls | restore NAME|ID [NEW] | purge [NAME|ID] [--json]",
+      "Volumes that were removed and are kept for a while. 'restore' takes one back, under its name or a "
+      "new\n"
+      "one. 'purge' deletes for good: those whose time is over, or the one that is named. Only what rbdvol\n"
+      "put into the trash is seen and touched.",
+      "rbdvol trash restore db-data" },
+    { "trim", "rbdvol trim NAME | --all [--json]",
+      "Gives back to the cluster what the file system of a volume that is mounted here, or of all of them,\n"
+      "does not use any more.",
+      "rbdvol trim --all" },
     { "version", "rbdvol version", "Prints the version.", "rbdvol version" },
     { "help", "rbdvol help [COMMAND]", "Explains a command.", "rbdvol help serve" },
 };
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { "trim", "trash", NULL };
+static const char *const later[] = { NULL };
 
 bool help_is_later(const char *command)
 {

@@ -87,7 +87,7 @@ static int create(struct task *t, struct error *err)
 int snap_create(struct volumes *e, const char *name, const char *snap, moment deadline, json_t **ret,
                 struct error *err)
 {
-    static const struct task_kind kind = { "make a snapshot of", "making a snapshot of", create };
+    static const struct task_kind kind = { "make a snapshot of", "making a snapshot of", create, false };
     return run(e, name, &kind, snap, deadline, ret, err);
 }
 
@@ -107,7 +107,8 @@ static int remove_one(struct task *t, struct error *err)
 int snap_remove(struct volumes *e, const char *name, const char *snap, moment deadline, json_t **ret,
                 struct error *err)
 {
-    static const struct task_kind kind = { "remove a snapshot of", "removing a snapshot of", remove_one };
+    static const struct task_kind kind = { "remove a snapshot of", "removing a snapshot of", remove_one,
+                                           false };
     return run(e, name, &kind, snap, deadline, ret, err);
 }
 
@@ -207,6 +208,6 @@ static int rollback(struct task *t, struct error *err)
 int snap_rollback(struct volumes *e, const char *name, const char *snap, moment deadline, json_t **ret,
                   struct error *err)
 {
-    static const struct task_kind kind = { "roll back", "rolling back", rollback };
+    static const struct task_kind kind = { "roll back", "rolling back", rollback, false };
     return run(e, name, &kind, snap, deadline, ret, err);
 }

@@ -229,6 +229,20 @@ int device_grow(struct device *d, const char *file, const struct device_node *no
     return 0;
 }
 
+int device_trim(struct device *d, const char *mountpoint, const struct device_node *node, uint64_t from,
+                uint64_t length, moment deadline, uint64_t *trimmed, struct error *err)
+{
+    (void)d;
+    (void)mountpoint;
+    (void)node;
+    (void)deadline;
+    int rc = fake_call("trim", "", err);
+    *trimmed = rc == 0 ? length : 0;
+    if (rc == 0)
+        fake_changed("trim %llu", (unsigned long long)from);
+    return rc;
+}
+
 int device_freeze(struct device *d, const char *mountpoint, const struct device_node *node, int hold_ms,
                   moment deadline, struct error *err)
 {

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* `rbdvol trim`: gives back to the cluster what the file system of a mounted volume does not use. */
+#pragma once
+
+#include <jansson.h>
+
+#include "volume/engine.h"
+
+/* *ret: "Trimmed" (bytes that are free now, and were told). In pieces, between which the volume may be
+ * unmounted: that ends it. -EBUSY: not mounted here; -EROFS; -EOPNOTSUPP. */
+int trim_volume(struct volumes *e, const char *name, moment deadline, json_t **ret, struct error *err);

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""How a volume is used: limits of its I/O, its mapper, read-only, trimmed, with its owner."""
+
+import mmap
+import os
+import stat
+import subprocess
+import time
+
+import image
+import pytest
+
+MIB = 1 << 20
+
+
+def written_in(path, count):
+    """Seconds that so many synchronous requests take."""
+    fd = os.open(f"{path}/probe", os.O_CREAT | os.O_WRONLY | os.O_DIRECT | os.O_DSYNC, 0o600)
+    block = mmap.mmap(-1, 4096)
+    try:
+        os.posix_fallocate(fd, 0, 4096 * count)
+        began = time.monotonic()
+        for i in range(count):
+            os.pwrite(fd, block, 4096 * i)
+        return time.monotonic() - began
+    finally:
+        os.close(fd)
+
+
+def test_a_limit_slows_a_volume_down(world, daemon):
+    daemon.create("free", size="300M", fstype="ext4")
+    daemon.create("slow", size="300M", fstype="ext4", qos_iops="40", qos_bps="50M")
+    assert world.cluster.metadata("slow")["conf_rbd_qos_iops_limit"] == "40"
+    assert world.cluster.metadata("slow")["conf_rbd_qos_bps_limit"] == str(50 * MIB)
+    daemon.create("slow", qos_iops="40")
+    assert "with qos-iops 40" in daemon.refused_create("slow", qos_iops="50")
+    free = written_in(daemon.mount("free", "a"), 100)
+    slow = written_in(daemon.mount("slow", "b"), 100)
+    daemon.unmount("free", "a")
+    daemon.unmount("slow", "b")
+    assert slow > 1.5 and slow > 2 * free, (slow, free)
+
+
+@pytest.mark.parametrize("opts, words", [
+    ({"qos_iops": "40", "mapper": "krbd"}, "krbd cannot limit I/O"), ({"qos_iops": "fast"}, "requests per second"),
+    ({"qos_bps": "-1"}, "bytes per second"), ({"mapper": "loop"}, "not one of auto, krbd, nbd, fuse"), ({"ro": "maybe"}, "neither true nor false"),
+])
+def test_what_cannot_be_is_refused(world, daemon, opts, words):
+    assert words in daemon.refused_create("db", **opts)
+    assert world.cluster.images() == []
+
+
+def test_a_volumes_own_mapper_goes_before_the_hosts(daemon):
+    daemon.create("db", size="300M", fstype="ext4", mapper="fuse")
+    daemon.mount("db", "a")
+    assert daemon.get("db")["Status"]["mapper"] == "fuse"
+    daemon.unmount("db", "a")
+
+
+@pytest.mark.parametrize("fstype", ["xfs", "ext4"])
+def test_an_image_of_others_is_mounted_read_only_by_one_host(world, daemon, fstype):
+    daemon.create("db", size="512M", fstype=fstype)
+    with open(daemon.mount("db", "a") + "/file", "w", encoding="ascii") as f:
+        f.write("theirs")
+    daemon.unmount("db", "a")
+    world.cluster.rbd("image-meta", "remove", "rbd/db", "rbdvol.spec")  # as if others had made it
+    daemon.create("db", ro="true")
+    where = daemon.mount("db", "a")
+    with open(f"{where}/file", encoding="ascii") as f:
+        assert f.read() == "theirs"
+    with pytest.raises(OSError, match="Read-only"):
+        open(f"{where}/new", "w", encoding="ascii").close()
+    other = world.daemon().await_cluster()
+    assert daemon.name in other.refused("Mount", Name="db", ID="b")
+    assert "with ro true" in daemon.refused_create("db", ro="false")
+    daemon.unmount("db", "a")
+
+
+def test_a_blank_image_that_is_read_only_is_not_formatted(world, daemon):
+    world.cluster.rbd("create", "rbd/blank", "--size", "300")
+    daemon.create("blank", ro="true")
+    assert "is empty, and the volume is read-only" in daemon.refused("Mount", Name="blank", ID="a")
+    with image.exported(world.cluster, "rbd/blank") as path:
+        assert image.filesystem(path) == {}
+
+
+def test_the_owner_of_the_root_is_as_asked_with_setgid(daemon):
+    daemon.create("db", size="300M", fstype="ext4", uid="1234", gid="5678", mode="2770")
+    s = os.stat(daemon.mount("db", "a"))
+    assert (s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)) == (1234, 5678, 0o2770)
+    daemon.unmount("db", "a")
+
+
+@pytest.mark.parametrize("fstype", ["xfs", "ext4", "btrfs"])
+def test_trim_gives_back_what_was_deleted(world, daemon, fstype):
+    daemon.create("db", size="512M", fstype=fstype)
+    path = daemon.mount("db", "a")
+    with open(f"{path}/large", "wb") as f:
+        f.write(os.urandom(64 * MIB))
+        os.fsync(f.fileno())
+    full = len(world.cluster.objects("rbd_data."))
+    assert full >= 16
+    os.unlink(f"{path}/large")
+    subprocess.run(["sync", "-f", path], check=True)
+    done = daemon.cli("trim", "--all")
+    assert done.returncode == 0 and "rbd/db: " in done.stdout, done.stderr
+    assert len(world.cluster.objects("rbd_data.")) <= full - 12
+    daemon.unmount("db", "a")
+    done = daemon.cli("trim", "db")
+    assert done.returncode == 1 and "not mounted on this host" in done.stderr
+    assert daemon.cli("trim").returncode == 2
