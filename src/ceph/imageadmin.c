@@ -93,7 +93,7 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
     if (rc < 0)
         return rc;
     rc = rbd_trash_move(p->io, name, delay_s);
-    if (rc < 0) {
+    if (rc < 0 && rc != -ETIMEDOUT) { /* after that it may be moved yet, and is to be purged then */
         struct error ignored;
         (void)image_set_meta(p, id, TRASHED, NULL, &ignored);
     }

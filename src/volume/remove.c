@@ -143,6 +143,15 @@ static int put_away(struct work *w, const struct place *p, const char *id, struc
     return image_trash(p, w->volume->name.image, id, w->engine->host.host, keep_seconds(w), err);
 }
 
+/* What was asked for and not answered in time may be done yet, and cannot be called back. */
+static int say_unknown(int rc, struct error *err)
+{
+    struct error was = *err;
+    if (rc != -ETIMEDOUT)
+        return rc;
+    return error_set(err, rc, "%s; it may still be removed when it does: try again", was.msg);
+}
+
 static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
                           struct error *err)
 {
@@ -156,7 +165,7 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
     if (rc == 0)
         rc = ctl_check(p, ctl, err);
     if (rc == 0)
-        rc = put_away(w, p, id, err);
+        rc = say_unknown(put_away(w, p, id, err), err);
     ctl_drop(p, ctl);
     if (rc < 0)
         return rc;
