@@ -72,8 +72,8 @@ static int setup_init(struct setup *s, const int *fds, unsigned nfds, int output
     posix_spawn_file_actions_adddup2(&s->files, STDOUT_FILENO, STDERR_FILENO);
     for (unsigned i = 0; i < nfds; i++) {
         int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, PARK_FD);
-        if (fd < 0)
-            return -errno;
+        if (fd < 0) /* EINVAL: no more descriptors than PARK_FD are allowed */
+            return errno == EINVAL ? -EMFILE : -errno;
         s->parked[s->nparked++] = fd;
         posix_spawn_file_actions_adddup2(&s->files, fd, (int)(FIRST_FD + i));
     }

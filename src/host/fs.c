@@ -2,9 +2,11 @@
 #include "host/fs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/command.h"
 #include "base/text.h"
 
@@ -66,9 +68,16 @@ int fs_check_size(const struct fs *fs, uint64_t size, struct error *err)
 #define E2FSCK_FINE        3
 #define E2FSCK_UNCORRECTED 4
 
+/* Mounted still, in another mount namespace: what is alive needs no check, and would refuse it. */
+static bool is_mounted(const char *device)
+{
+    auto_close int fd = open(device, O_RDONLY | O_EXCL | O_CLOEXEC);
+    return fd < 0 && errno == EBUSY;
+}
+
 int fs_check(const struct fs *fs, const char *device, moment deadline, struct error *err)
 {
-    if (strcmp(fs->name, "ext4") != 0)
+    if (strcmp(fs->name, "ext4") != 0 || is_mounted(device))
         return 0;
     const char *argv[] = { "e2fsck", "-p", device, NULL };
     const struct command cmd = { .argv = argv, .keep_fd = -1, .deadline = deadline };

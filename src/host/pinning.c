@@ -125,9 +125,12 @@ static bool visit_namespace(void *arg, pid_t pid)
 static bool on_device(const struct scan *s, int dir, const char *name)
 {
     struct statx x;
-    if (statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &x) < 0)
+    if (statx(dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID | STATX_TYPE, &x) < 0)
         return false;
     if (x.stx_dev_major == s->major && x.stx_dev_minor == s->minor)
+        return true;
+    /* the device itself; a helper of ours has it open for as long as our own mount is in question */
+    if (!s->except && S_ISBLK(x.stx_mode) && x.stx_rdev_major == s->major && x.stx_rdev_minor == s->minor)
         return true;
     return (x.stx_mask & STATX_MNT_ID) && set_has(&s->mounts, x.stx_mnt_id);
 }

@@ -60,6 +60,10 @@ static int claim(struct birth *b, struct error *err)
     b->keep = rc != -EEXIST && (found != -ENOENT || rc == -ETIMEDOUT);
     if (found == -ENOENT)
         *err = why;
+    if (b->keep) {
+        why = *err;
+        error_set(err, why.code, "%s; it may still be made when it does: try again", why.msg);
+    }
     return err->code;
 }
 

@@ -126,6 +126,21 @@ static int join(struct volumes *e, struct volume *v, const char *id, const struc
     }
 }
 
+/* Before the answer: a container that runs must be remembered, or a restart would take the volume from under
+ * it. With the lock held. */
+static int promise(struct volumes *e, struct volume *v, const char *id, struct error *err)
+{
+    holders_confirm(&v->holders, id);
+    int rc = statefile_save(e, v);
+    if (rc == 0)
+        return 0;
+    holders_undelivered(&v->holders, id);
+    return error_set(
+        err, rc == -ENOENT ? -EIO : rc,
+        "cannot write down in the state-dir that it is mounted, and a restart would forget it: %s",
+        error_text(rc));
+}
+
 static int mount_known(struct volumes *e, struct volume *v, const char *id, const struct caller *caller,
                        moment deadline, struct error *err)
 {
@@ -140,11 +155,11 @@ static int mount_known(struct volumes *e, struct volume *v, const char *id, cons
         if (rc == 0 && caller_left(caller))
             rc = error_set(err, -ECANCELED, "the caller left before it could be answered");
         if (rc == 0)
-            holders_confirm(&v->holders,
-                            id); /* before the answer: a container that runs must be remembered */
+            rc = promise(e, v, id, err);
         else if (v->failures == failures)
             holders_retract(&v->holders, id);
-        statefile_save(e, v);
+        if (rc < 0)
+            statefile_save(e, v);
     }
     if (rc < 0)
         drive_kick(e, v);

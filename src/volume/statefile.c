@@ -45,20 +45,23 @@ static char *encode(const struct volumes *e, const struct volume *v)
     return text;
 }
 
-void statefile_save(struct volumes *e, struct volume *v)
+int statefile_save(struct volumes *e, struct volume *v)
 {
     char path[PATH_MAX];
     struct error err;
-    if (path_of(e, &v->name, path) < 0)
-        return;
+    int rc = path_of(e, &v->name, path);
+    if (rc < 0)
+        return rc;
     if (v->holders.n == 0 && v->rung == RUNG_DETACHED && v->mapping.id[0] == '\0') {
         (void)unlink(path);
-        return;
+        return 0;
     }
     auto_free char *text = encode(e, v);
-    if (file_replace(path, text, strlen(text), &err) < 0)
+    rc = file_replace(path, text, strlen(text), &err);
+    if (rc < 0)
         log_warning("a restart would forget who holds the volume pool=%s image=%s: %s", v->name.pool,
                     v->name.image, err.msg);
+    return rc;
 }
 
 static int take_text(const json_t *j, const char *key, char *to, size_t size)

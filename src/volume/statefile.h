@@ -5,9 +5,9 @@
 #include "volume/engine.h"
 
 /* Writes the volume's file, or removes it when nothing of the volume is here any more. Called with the
- * volume's short lock held, so that the file never lags behind an answer. A failure is logged, and costs no
- * more than the hint. */
-void statefile_save(struct volumes *e, struct volume *v);
+ * volume's short lock held, so that the file never lags behind an answer. A failure is logged; who is
+ * about to promise that the file holds must look at it (mounting.c), for all others it costs the hint. */
+int statefile_save(struct volumes *e, struct volume *v);
 
 /* What a file says. */
 struct state {

@@ -39,6 +39,7 @@ class Bench:
                              log_level="info", **operation.options)
         self.daemon.env = {"LD_PRELOAD": SHIM, "CRASH_SHIM_SELF": SHIM, "CRASH_SHIM_FILE": self.points.path}
         self.leaks.daemons.append(self.daemon)
+        self.leaks._helpers = list  # pylint: disable=protected-access  # the shim knows ours; others have theirs
         self.numbers = itertools.count(1)
         self.volume = None
         self.victims = ()

@@ -32,7 +32,7 @@ VOLUMES = 20
 TIMEOUT = 3  # seconds, --ceph-timeout
 SETTLE_S = 90  # the back-off between two tries goes up to 30 s
 ALL_DOWN_EVERY = 25
-UNDECIDED = ("try again", "keeps trying", "may still be removed")  # the work goes on, as it says
+UNDECIDED = ("try again", "keeps trying", "it may still be")  # the work goes on, as it says
 PAUSES = {"pause-mon": ("mon",), "pause-osd": ("osd",), "pause-both": ("mon", "osd")}
 FAULTS = ["none"] * 8 + ["kill-daemon", "kill-daemon", "stop-daemon", "kill-mapper", "kill-both"] + list(PAUSES)
 

@@ -47,6 +47,14 @@ static void a_volume_goes_to_the_trash_and_can_be_removed_again(void **state)
     assert_true(fixture_forgotten(f, "db"));
 }
 
+static void what_was_not_answered_in_time_may_still_be_removed_and_says_so(void **state)
+{
+    struct fixture *f = *state;
+    fake_volume_add(NULL, "db");
+    fake_fail("image_trash", -ETIMEDOUT, 1);
+    refuses(f, -ETIMEDOUT, "it may still be removed when it does: try again");
+}
+
 static void delete_goes_through_the_trash(void **state)
 {
     struct fixture *f = *state;
@@ -303,6 +311,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_volume_goes_to_the_trash_and_can_be_removed_again),
+        TEST(what_was_not_answered_in_time_may_still_be_removed_and_says_so),
         TEST(delete_goes_through_the_trash),
         TEST(the_policy_rename_keeps_the_image_under_a_free_name),
         TEST(the_policy_ignore_leaves_it),

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""What a host may run out of, or lack: a clear error, no half step, and all works when it is back. The run has a mount namespace of
+its own (conftest.py), so what is covered here is covered for nobody else."""
+
+import contextlib
+import os
+import subprocess
+import time
+
+import mounts
+import pytest
+from process import Process
+from waiting import until
+
+STARTS_MS = 100
+
+
+@contextlib.contextmanager
+def covered(path):
+    """A file of the host that is not what it should be."""
+    subprocess.run(["mount", "--bind", "/dev/null", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@contextlib.contextmanager
+def descriptors(daemon, more):
+    """No more descriptors than it has now and a few."""
+    have = max(int(fd) for fd in os.listdir(f"/proc/{daemon.pid}/fd"))
+    text = subprocess.run(["prlimit", f"--pid={daemon.pid}", "--nofile", "--noheadings", "--output=SOFT"], check=True,
+                          capture_output=True, text=True).stdout.strip()
+    subprocess.run(["prlimit", f"--pid={daemon.pid}", f"--nofile={have + 1 + more}:"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["prlimit", f"--pid={daemon.pid}", f"--nofile={text}:"], check=True)
+
+
+LACKS = {
+    "loop-control": (lambda d: covered("/dev/loop-control"), "Mount", "loop"),
+    "mkfs": (lambda d: covered("/usr/sbin/mkfs.ext4"), "Create", "not installed"),
+    "fsck": (lambda d: covered("/usr/sbin/e2fsck"), "Mount", "e2fsck"),
+    "descriptors": (lambda d: descriptors(d, 2), "Mount", "open files"),
+}
+
+
+@pytest.mark.parametrize("what", LACKS)
+def test_what_a_host_lacks_is_said_and_leaves_no_half_step(world, daemon, what):
+    """Row 48."""
+    begin, method, words = LACKS[what]
+    daemon.create("db", size="64M", fstype="ext4")
+    if what == "fsck" and not os.path.exists("/usr/sbin/e2fsck"):
+        pytest.skip("e2fsck is elsewhere")
+    body = {"Name": "db", "ID": "a"} if method == "Mount" else {"Name": "new", "Opts": {"size": "64M", "fstype": "ext4"}}
+    with begin(daemon):
+        reply = daemon.call(method, body)
+        assert reply.status == 500 and words in reply.err.lower(), reply
+        assert len(reply.err) > len(words) + 20
+    until(lambda: not daemon.must("/Rbdvol.Status")["Volumes"], "nothing to be left of it", 20)
+    assert world.leaks.settled() == []
+    assert set(daemon.names()) == {"db"}
+    daemon.must(method, **body)
+    if method == "Mount":
+        daemon.unmount("db", "a")
+
+
+def test_a_scratch_directory_that_is_full_is_named(world):
+    d = world.daemon(start=False)
+    os.makedirs(d.path("scratch-dir"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k,mode=0700", "scratch", d.path("scratch-dir")], check=True)
+    d.start().await_cluster()
+    try:
+        err = d.refused_create("db", size="64M", fstype="ext4")
+        assert "scratch" in err and "space" in err, err
+        assert d.names() == [] and world.cluster.images() == []
+        subprocess.run(["mount", "-o", "remount,size=64M", d.path("scratch-dir")], check=True)
+        d.create("db", size="64M", fstype="ext4")
+    finally:
+        d.stop()
+        subprocess.run(["umount", d.path("scratch-dir")], check=True)
+
+
+def test_a_state_directory_that_is_full_refuses_what_it_could_not_remember(world):
+    """Else a restart would take the volume away from under its container."""
+    d = world.daemon(start=False)
+    os.makedirs(d.path("state-dir"), mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "state", d.path("state-dir")], check=True)
+    d.start().await_cluster()
+    filler = os.path.join(d.path("state-dir"), "filler")
+    try:
+        d.create("held", size="64M", fstype="ext4")
+        d.create("db", size="64M", fstype="ext4")
+        point = d.mount("held", "a")
+        fd = os.open(filler, os.O_WRONLY | os.O_CREAT)
+        with contextlib.suppress(OSError):
+            while os.write(fd, b"x" * 4096) == 4096:
+                pass
+        os.close(fd)
+        err = d.refused("Mount", Name="db", ID="b")
+        assert "space" in err, err
+        assert d.get("held")["Mountpoint"] == point
+        d.unmount("held", "a")
+        os.unlink(filler)
+        until(lambda: not d.must("/Rbdvol.Status")["Volumes"], "nothing to be left of it", 20)
+        d.mount("db", "b")
+        d.unmount("db", "b")
+    finally:
+        if os.path.exists(filler):
+            os.unlink(filler)
+        d.stop()
+        subprocess.run(["umount", d.path("state-dir")], check=True)
+
+
+# -- pinned
+
+
+def test_a_mount_that_another_namespace_holds_is_used_again_and_goes_down_when_it_is_let_go(world, daemon):
+    """Rows 30 and 31."""
+    daemon.create("db", size="64M", fstype="ext4")
+    point = daemon.mount("db", "a")
+    with open(os.path.join(point, "file"), "w", encoding="ascii") as f:
+        f.write("kept")
+    mappers = daemon.mappers()
+    pin = Process.spawn(["unshare", "-m", "--propagation", "private", "sleep", "infinity"], f"{world.dir}/pin.log")
+    try:
+        until(lambda: os.readlink(f"/proc/{pin.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"), "the namespace")
+        err = daemon.refused("Unmount", Name="db", ID="a")
+        assert f"pid {pin.pid}" in err and "sleep" in err, err
+        assert world.cluster.locks(world.cluster.header("db"))["rbd_lock"], "the lock was given away"
+        again = daemon.mount("db", "b")
+        assert daemon.mappers() == mappers, "it was mapped anew"
+        with open(os.path.join(again, "file"), encoding="ascii") as f:
+            assert f.read() == "kept"
+        assert f"pid {pin.pid}" in daemon.refused("Unmount", Name="db", ID="b")
+    finally:
+        pin.kill()
+    until(lambda: not daemon.mappers() and not daemon.must("/Rbdvol.Status")["Volumes"], "it to go down by itself", 40)
+
+
+def test_a_device_that_is_open_is_named_and_the_volume_goes_down_when_it_is_closed(world, daemon):
+    """Row 30."""
+    daemon.create("db", size="64M", fstype="ext4")
+    point = daemon.mount("db", "a")
+    with open(mounts.at(point).source, "rb"):
+        err = daemon.refused("Unmount", Name="db", ID="a")
+        assert f"pid {os.getpid()}" in err, err
+        assert world.cluster.locks(world.cluster.header("db"))["rbd_lock"], "the lock was given away"
+    until(lambda: not daemon.mappers() and not daemon.must("/Rbdvol.Status")["Volumes"], "it to go down by itself", 40)
+
+
+# -- recovery
+
+
+def test_whatever_state_ceph_is_in_the_socket_answers_at_once_and_says_what_is_pending(world, daemon):
+    """Rows 10 and 20. The best of five: the contract is for the program, not for a machine that others use."""
+    daemon.create("db", size="64M", fstype="ext4")
+    point = daemon.mount("db", "a")
+    daemon.kill()
+    world.cluster.pause("mon")
+    world.cluster.pause("osd")
+    try:
+        took = []
+        for _ in range(5):
+            began = time.monotonic()
+            daemon.start()
+            assert daemon.get("db")["Mountpoint"] == point
+            took.append(1000 * (time.monotonic() - began))
+            daemon.kill()
+        assert min(took) <= STARTS_MS, f"ms from start to the first answer: {took}"
+        daemon.start()
+        daemon.call("Unmount", {"Name": "db", "ID": "a"}, timeout=150)
+        state = daemon.must("/Rbdvol.Status")
+        assert state["Cluster"]["State"] != "up"
+        volume = state["Volumes"][0]
+        assert not volume["Holders"] and (volume.get("Pending") or volume.get("Busy")), volume
+    finally:
+        world.cluster.resume("mon")
+        world.cluster.resume("osd")
+    until(lambda: not daemon.must("/Rbdvol.Status")["Volumes"], "it to go down by itself", 40)
