@@ -5,15 +5,27 @@ import json
 import os
 import subprocess
 
+import process
 import pytest
 from waiting import until
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir))
 PLUGIN = "rbdvol/rbd:test"
+SYS_RESOURCE = 24
 
 
 def volumes(machine, *names):
     machine.run("docker volume rm " + " ".join(names))
+
+
+def leave_out_what_this_host_lacks(path):
+    """A container's runtime refuses to start what asks for a capability that the host itself was not given."""
+    with open(path, encoding="utf-8") as f:
+        config = json.load(f)
+    if not int(process.status(os.getpid())["CapBnd"], 16) & 1 << SYS_RESOURCE:
+        config["linux"]["capabilities"].remove("CAP_SYS_RESOURCE")
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(config, f)
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +34,7 @@ def plugin(machine, work):
     made = f"{machine.root}/root/plugin"
     done = subprocess.run([f"{ROOT}/packaging/docker-plugin/build", made], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    leave_out_what_this_host_lacks(f"{made}/config.json")
     # its own name on the machine that has the package, too
     machine.run(f"docker plugin create {PLUGIN} /root/plugin", 300)
     machine.run(f"docker plugin set {PLUGIN} RBDVOL_NAME=managed RBDVOL_SIZE=2G RBDVOL_FSTYPE=ext4 ceph.source=/etc/ceph")
