@@ -59,7 +59,7 @@ static int capabilities(struct exchange *x, struct error *err)
 static int create(struct exchange *x, struct error *err)
 {
     const char *name;
-    const json_t *opts;
+    const json_t *opts = NULL;
     int rc = take_name(x, &name, err);
     if (rc == 0)
         rc = took(x, fields_options(x->in, "Opts", &opts, err));
@@ -172,7 +172,7 @@ static int unlock(struct exchange *x, struct error *err)
 {
     const char *name;
     bool go = false, force = false;
-    json_t *report;
+    json_t *report = NULL;
     int rc = take_name(x, &name, err);
     if (rc == 0)
         rc = take_flag(x, "Go", &go, err);
