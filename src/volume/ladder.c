@@ -89,7 +89,7 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
         LOCK_SCOPE(&v->lock);
         v->mapping = m;
         watch_add(e, v);
-        (void)snprintf(v->facts.mapper, sizeof v->facts.mapper, "%s", mapper->name);
+        (void)snprintf(v->facts.mapper, sizeof v->facts.mapper, "%s", m.mapper ? m.mapper->name : "");
         (void)snprintf(v->facts.mapper_why, sizeof v->facts.mapper_why, "%s", why);
     }
     arrive(e, v, RUNG_MAPPED); /* from here on descending unmaps, whatever is missing yet */
