@@ -301,12 +301,14 @@ static int parse_one(struct parse *p, const char *key, const json_t *value, stru
     if (!options[i].parse)
         return error_set(err, -EINVAL, "option %s: not yet in this version of rbdvol", key);
     const char **spelled = &p->spelled[options[i].alias_of ? find_option(options[i].alias_of) : i];
-    struct createopts before;
-    memcpy(&before, p->to, sizeof before);
+    /* as bytes, padding and all: a second spelling that says the same writes the same ones again */
+    unsigned char before[sizeof *p->to];
+    const void *now = p->to;
+    memcpy(before, now, sizeof before);
     int rc = options[i].parse(p, text, err);
     if (rc < 0)
         return rc;
-    if (*spelled && memcmp(&before, p->to, sizeof before) != 0)
+    if (*spelled && memcmp(before, now, sizeof before) != 0)
         return error_set(err, -EINVAL,
                          "options %s and %s are two spellings of one option, and contradict each other",
                          *spelled, key);
