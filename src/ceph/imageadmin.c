@@ -3,19 +3,17 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <rbd/librbd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "ceph/imagelock.h"
+#include "ceph/imagehandle.h"
 
 #define TRASHED       "rbdvol.trashed"
 #define TRASHED_TIME  "{\"version\":1,\"time\":" /* how the mark begins */
 #define TRASHED_MAX_S 300                        /* from the mark to the move, by one host's clock */
-#define WATCHERS_MAX  64
 #define TRASH_PAGE    256
 
 static const struct {
@@ -70,11 +68,7 @@ int image_create(const struct place *p, const char *name, const struct image_lay
     rbd_image_options_create(&opts);
     int rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_FORMAT, 2);
     if (rc == 0)
-        rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_FEATURES, layout->features);
-    if (rc == 0 && layout->order)
-        rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_ORDER, layout->order);
-    if (rc == 0 && layout->data_pool[0])
-        rc = rbd_image_options_set_string(opts, RBD_IMAGE_OPTION_DATA_POOL, layout->data_pool);
+        rc = imagehandle_layout(layout, opts);
     if (rc == 0)
         rc = rbd_create4(p->io, name, layout->size, opts);
     rbd_image_options_destroy(opts);
@@ -104,44 +98,34 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
     return rc < 0 ? place_error(p, rc, err, "cannot move image '%s' to the trash", name) : 0;
 }
 
-int image_purge(const struct place *p, const char *id, struct error *err)
+static int purge(const struct place *p, const char *id, bool early, struct error *err)
 {
-    int rc = rbd_trash_remove(p->io, id, false);
+    int rc = rbd_trash_remove(p->io, id, early);
     return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot delete image id %s from the trash", id)
                                    : 0;
 }
 
+int image_purge(const struct place *p, const char *id, struct error *err)
+{
+    return purge(p, id, false, err);
+}
+
 /* Was this mark set for the move that happened then? It stays on an image that is restored, and whoever moves
  * that to the trash again may want it back. */
-static bool is_of_move(const char *mark, size_t len, time_t moved)
+static bool is_of_move(const char *mark, time_t moved)
 {
-    char text[160] = "";
-    memcpy(text, mark, len < sizeof text ? len : sizeof text - 1);
-    if (strncmp(text, TRASHED_TIME, strlen(TRASHED_TIME)) != 0)
+    if (strncmp(mark, TRASHED_TIME, strlen(TRASHED_TIME)) != 0)
         return false;
-    int64_t marked = strtoll(text + strlen(TRASHED_TIME), NULL, 10);
+    int64_t marked = strtoll(mark + strlen(TRASHED_TIME), NULL, 10);
     return moved >= marked - 1 && moved - marked <= TRASHED_MAX_S;
 }
 
 /* Was it we who put this there? */
-static int is_ours(const struct place *p, const char *id, time_t deleted)
+static bool is_ours(const struct place *p, const char *id, time_t deleted)
 {
-    char object[IMAGE_ID_LEN + 16];
-    const char *keys[] = { "metadata_" TRASHED };
-    size_t lens[] = { strlen(keys[0]) };
-    rados_omap_iter_t iter = NULL;
-    int inner = 0;
-    rados_read_op_t op = rados_create_read_op();
-    rados_read_op_omap_get_vals_by_keys2(op, keys, 1, lens, &iter, &inner);
-    int rc = rados_read_op_operate(op, p->io, image_header_object(id, object), 0);
-    char *k = NULL, *v = NULL;
-    size_t klen, vlen;
-    int ours = rc == 0 && inner == 0 && rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k &&
-               is_of_move(v, vlen, deleted);
-    if (iter)
-        rados_omap_get_end(iter);
-    rados_release_read_op(op);
-    return ours;
+    struct error ignored;
+    auto_free char *mark = NULL;
+    return image_get_meta(p, id, TRASHED, &mark, &ignored) == 1 && is_of_move(mark, deleted);
 }
 
 /* All entries of the trash; the caller cleans and frees them. */
@@ -239,11 +223,10 @@ int image_restore(const struct place *p, const char *id, const char *name, struc
 
 int image_purge_now(const struct place *p, const char *id, struct error *err)
 {
-    int rc = rbd_trash_remove(p->io, id, true);
-    if (rc == -EBUSY || rc == -ENOTEMPTY)
-        return error_set(err, -EBUSY, "image id %s has snapshots, or clones that need it", id);
-    return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot delete image id %s from the trash", id)
-                                   : 0;
+    int rc = purge(p, id, true, err);
+    return rc == -EBUSY || rc == -ENOTEMPTY
+               ? error_set(err, -EBUSY, "image id %s has snapshots, or clones that need it", id)
+               : rc;
 }
 
 /* Calls match() with each watcher's address until it returns true: 1 it did, 0 it never did. */
@@ -251,13 +234,11 @@ static int each_watcher(const struct place *p, const char *id, bool (*match)(voi
                         void *arg, struct error *err)
 {
     rbd_image_t image;
-    rbd_image_watcher_t watchers[WATCHERS_MAX];
-    size_t max = WATCHERS_MAX;
-    int rc = rbd_open_by_id_read_only(p->io, id, &image, NULL); /* read-only: leaves no watch itself */
-    if (rc == -ENOENT)
-        return error_set(err, rc, "image id %s is gone", id);
+    rbd_image_watcher_t watchers[IMAGE_WATCHERS_MAX];
+    size_t max = IMAGE_WATCHERS_MAX;
+    int rc = imagehandle_open(p, id, true, &image, err); /* read-only: leaves no watch itself */
     if (rc < 0)
-        return place_error(p, rc, err, "cannot open image id %s", id);
+        return rc;
     rc = rbd_watchers_list(image, watchers, &max);
     int found = 0;
     for (size_t i = 0; rc == 0 && i < max && !found; i++)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/text.h"
+#include "ceph/imagehandle.h"
 
 static int grow(rbd_image_t image, uint64_t size, struct error *err)
 {
@@ -73,43 +74,14 @@ int image_change(rbd_image_t image, const struct image_change *change, struct er
     return error_set(err, -EINVAL, "no such change");
 }
 
-/* It looks first: an acquire takes the lock from an owner in automatic mode, and hangs behind an advisory
- * lock. */
-static int lock(rbd_image_t image, struct error *err)
-{
-    char *owner = NULL;
-    size_t owners = 1;
-    rbd_lock_mode_t mode;
-    int rc = rbd_lock_get_owners(image, &mode, &owner, &owners);
-    if (rc == 0 && owners > 0) {
-        (void)error_set(err, -EBUSY, "client %s has just locked the image", owner);
-        rbd_lock_get_owners_cleanup(&owner, owners);
-        return -EBUSY;
-    }
-    if (rc == -EBUSY)
-        return error_set(err, rc, "somebody has just set an advisory lock on the image");
-    if (rc == -EINVAL)
-        return error_set(err, -EOPNOTSUPP,
-                         "the image has no exclusive-lock feature, so nothing would keep a second writer out "
-                         "meanwhile; its first mount by rbdvol adds it");
-    if (rc < 0 && rc != -ENOENT)
-        return error_set(err, rc, "cannot ask who has the image's lock: %s", error_text(rc));
-    rc = rbd_lock_acquire(image, RBD_LOCK_MODE_EXCLUSIVE);
-    if (rc == -EROFS || rc == -EBUSY)
-        return error_set(err, -EBUSY, "another client has just locked the image");
-    return rc < 0 ? error_set(err, rc, "cannot lock the image: %s", error_text(rc)) : 0;
-}
-
 int image_change_free(const struct place *p, const char *id, const struct image_change *change,
                       struct error *err)
 {
     rbd_image_t image;
-    int rc = rbd_open_by_id(p->io, id, &image, NULL);
-    if (rc == -ENOENT)
-        return error_set(err, rc, "image id %s is gone", id);
+    int rc = imagehandle_open(p, id, false, &image, err);
     if (rc < 0)
-        return place_error(p, rc, err, "cannot open image id %s", id);
-    rc = lock(image, err);
+        return rc;
+    rc = imagehandle_lock(image, err);
     if (rc == 0)
         rc = image_change(image, change, err);
     (void)rbd_close(image); /* releases the lock */

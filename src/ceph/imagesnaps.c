@@ -2,12 +2,12 @@
 #include "ceph/imagesnaps.h"
 
 #include <errno.h>
-#include <rbd/librbd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ceph/imagehandle.h"
 
 #define SNAPS_FIRST 16
 
@@ -64,11 +64,9 @@ int image_snaps(const struct place *p, const char *id,
                 void (*visit)(void *arg, const struct image_snap *snap), void *arg, struct error *err)
 {
     rbd_image_t image;
-    int rc = rbd_open_by_id_read_only(p->io, id, &image, NULL);
-    if (rc == -ENOENT)
-        return error_set(err, rc, "image id %s is gone", id);
+    int rc = imagehandle_open(p, id, true, &image, err);
     if (rc < 0)
-        return place_error(p, rc, err, "cannot open image id %s", id);
+        return rc;
     rc = visit_all(image, visit, arg);
     (void)rbd_close(image);
     return rc < 0 ? place_error(p, rc, err, "cannot list the image's snapshots") : 0;
@@ -104,11 +102,7 @@ int image_clone(const struct place *from, const char *name, const char *snap, co
     rbd_image_options_create(&opts);
     int rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_CLONE_FORMAT, 2);
     if (rc == 0)
-        rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_FEATURES, layout->features);
-    if (rc == 0 && layout->order)
-        rc = rbd_image_options_set_uint64(opts, RBD_IMAGE_OPTION_ORDER, layout->order);
-    if (rc == 0 && layout->data_pool[0])
-        rc = rbd_image_options_set_string(opts, RBD_IMAGE_OPTION_DATA_POOL, layout->data_pool);
+        rc = imagehandle_layout(layout, opts);
     if (rc == 0)
         rc = rbd_clone3(from->io, name, snap, to->io, clone, opts);
     rbd_image_options_destroy(opts);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ceph/imagehandle.h"
+
 #define CONFIG_OPTIONS_MAX 256
 
 static const char *full_name(const struct image_options *o, char buf[static 400])
@@ -109,36 +111,18 @@ static int features_check(struct image *im, struct error *err)
     return 0;
 }
 
-/* An acquire takes the lock from a live owner in automatic mode, and hangs behind an advisory lock: so it
- * looks first. That leaves a fraction of a millisecond, in which the caller's own lock keeps other hosts of
- * ours away. */
 static int lock_take(struct image *im, struct error *err)
 {
-    char full[400], *owner = NULL;
-    size_t owners = 1;
-    rbd_lock_mode_t mode;
+    char full[400];
     (void)full_name(im->opts, full);
-    int rc = rbd_lock_get_owners(im->rbd, &mode, &owner, &owners);
-    if (rc == 0 && owners > 0) {
-        rc = error_set(err, -EBUSY, "image '%s' is locked by client %s", full, owner);
-        rbd_lock_get_owners_cleanup(&owner, owners);
-        return rc;
-    }
-    if (rc == -EBUSY)
-        return error_set(err, rc, "image '%s' has an advisory lock: `rbd lock ls %s` shows whose", full,
-                         full);
-    if (rc < 0 && rc != -ENOENT)
-        return error_set(err, rc, "cannot ask who has the lock of image '%s': %s", full, error_text(rc));
     /* An owner before us may have been fenced a moment ago: with the map that says so, every OSD that takes
-     * our I/O has turned the other's away first. Unbounded, like the acquire: our parent has the deadline. */
-    rc = rados_wait_for_latest_osdmap(im->rados);
+     * our I/O has turned the other's away first. Unbounded, like the lock: our parent has the deadline. */
+    int rc = rados_wait_for_latest_osdmap(im->rados);
     if (rc < 0)
         return error_set(err, rc, "cannot get the cluster's present map: %s", error_text(rc));
-    rc = rbd_lock_acquire(im->rbd, RBD_LOCK_MODE_EXCLUSIVE);
-    if (rc == -EROFS || rc == -EBUSY)
-        return error_set(err, -EBUSY, "another client has just locked image '%s'", full);
+    rc = imagehandle_lock(im->rbd, err);
     if (rc < 0)
-        return error_set(err, rc, "cannot lock image '%s': %s", full, error_text(rc));
+        return error_prefix(err, "image '%s'", full);
     int ours = 0;
     rc = rbd_is_exclusive_lock_owner(im->rbd, &ours);
     if (rc < 0 || !ours)
