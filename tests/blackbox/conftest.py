@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 
 import pytest
 
@@ -21,8 +22,11 @@ from dockercli import DRIVER, PLUGINS, Docker, sweep_plugins  # noqa: E402
 from engine import Engine  # noqa: E402
 from leaks import Leaks  # noqa: E402
 from mounts import leave_the_others  # noqa: E402
+from pace import patience  # noqa: E402
+from process import Process  # noqa: E402
 from relay import Relay  # noqa: E402
 
+HANGS_S = 270  # no test takes as long as that; ./check ends it a little later
 _numbers = itertools.count(1)
 
 
@@ -82,6 +86,14 @@ class World:
         self.dir = tempfile.mkdtemp(prefix="rbdt-", dir="/tmp")
         self.cluster = cluster
         self.leaks = Leaks(self.dir, cluster)
+        self.hung = False
+
+    def release(self):
+        """Kills the mappers: with its server gone the kernel fails the I/O, and lets go of what waits for it."""
+        self.hung = True
+        for d in self.daemons():
+            for pid in d.mappers():
+                Process(pid).kill()
 
     def daemons(self):
         """All of them, also those of test hosts."""
@@ -103,8 +115,12 @@ def world(request, cluster):
     """The leak check: fails a test that passed, but left something behind."""
     here = World(cluster)
     request.node.call_failed = True
+    # What hangs in I/O cannot be interrupted, not by a signal either: that of pytest-timeout comes after this.
+    watchdog = threading.Timer(patience(HANGS_S), here.release)
+    watchdog.start()
     try:
         yield here
+        assert not here.hung, f"it took longer than {patience(HANGS_S)} s"
         if not request.node.call_failed:
             problems = []
             cluster.resume_all()
@@ -117,6 +133,7 @@ def world(request, cluster):
             assert not problems, "left behind:\n  " + "\n  ".join(problems)
     finally:
         here.leaks.clear()
+        watchdog.cancel()
         shutil.rmtree(here.dir, ignore_errors=True)
 
 

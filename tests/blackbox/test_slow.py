@@ -180,12 +180,14 @@ def write_back_hangs(world, daemon):
     """Mounted, dirty, and its pool does not answer; the Unmount hangs in the flush."""
     point = daemon.mount("stuck/stuck", "a")
     with inactive(world.cluster):
-        with open(os.path.join(point, "dirty"), "wb") as f:
-            f.write(b"x" * 100000)
+        # not by this process: to make a file may take a block that only the cluster has, and nobody would end the outage
+        writer = Process.spawn(["dd", "if=/dev/zero", f"of={point}/dirty", "bs=100000", "count=1"], os.path.join(world.dir, "dd.out"))
+        until(lambda: not writer.alive() or process.stat_fields(writer.pid)[0] == "D", "the writer to have written, or to hang")
         thread = in_background(daemon, "Unmount", Name="stuck/stuck", ID="a")
         until(lambda: daemon.must("Get", Name="stuck/stuck")["Volume"]["Status"]["state"] != "mounted", "the Unmount to hang")
         yield
     thread.join(60)
+    until(lambda: not writer.alive(), "the writer to end", 30)
 
 
 late = itertools.count()
