@@ -10,16 +10,6 @@ from host import BLOCKLIST, WATCH, Host
 from network import Network
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """All of them in one process: a daemon looks at all mappers of its machine, and would ask those of other tests' hosts."""
-    ours = [item for item in items if "/hosts/" in str(item.path)]
-    for item in ours:
-        item.add_marker(pytest.mark.xdist_group("hosts"))
-    # the longest way to the end begins first
-    items[:] = ours + [item for item in items if item not in ours]
-
-
 @pytest.fixture(scope="session")
 def network():
     made = Network(daemons=3)
