@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "ceph/imageadmin.h"
 #include "host/fs.h"
+#include "volume/mapping.h"
 
 #define PROBE_MS  30000
 #define FORMAT_MS 3600000
@@ -19,11 +20,6 @@ int content_save_spec(const struct volume *v, const struct place *p, struct erro
 {
     auto_free char *text = spec_encode(&v->spec);
     return image_set_meta(p, v->image_id, SPEC_KEY, text, err);
-}
-
-static const char *probe_file(const struct volume *v)
-{
-    return v->mapping.file[0] ? v->mapping.file : v->mapping.device;
 }
 
 /* Takes over the file system that somebody else made: nothing of it is changed. */
@@ -75,8 +71,8 @@ static int format(struct volumes *e, struct volume *v, const struct place *p, st
             return rc;
     }
     volume_says(v, "formatting");
-    int rc = device_format(v->device, probe_file(v), s->fstype, s->mkfs_options, e->settings->scratch_dir,
-                           clock_in_ms(FORMAT_MS), err);
+    int rc = device_format(v->device, mapping_blocks(&v->mapping), s->fstype, s->mkfs_options,
+                           e->settings->scratch_dir, clock_in_ms(FORMAT_MS), err);
     if (rc < 0)
         return rc;
     s->formatting = s->adopt = false;
@@ -110,13 +106,13 @@ int content_prepare(struct volumes *e, struct volume *v, const struct place *p, 
                     struct error *err)
 {
     struct device_probe found;
-    int rc = device_probe(v->device, probe_file(v), clock_in_ms(PROBE_MS), &found, err);
+    int rc = device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), &found, err);
     if (rc < 0)
         return rc;
     if (found.found == PROBE_EMPTY && (v->spec.formatting || v->spec.adopt || !v->has_spec)) {
         rc = format(e, v, p, err);
         if (rc == 0)
-            rc = device_probe(v->device, probe_file(v), clock_in_ms(PROBE_MS), &found, err);
+            rc = device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), &found, err);
         if (rc < 0)
             return rc;
     } else if (found.found == PROBE_FS && (!v->has_spec || v->spec.formatting || v->spec.adopt)) {

@@ -11,7 +11,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "ceph/blocklist.h"
-#include "host/loop.h"
 #include "host/mountinfo.h"
 #include "host/procs.h"
 #include "volume/claim.h"
@@ -114,9 +113,9 @@ static int up_check(struct volumes *e, struct volume *v, struct error *err)
     if (rc == 0)
         rc = content_prepare(e, v, &p, &block_size, err);
     volume_says(v, "checking");
-    const char *file = v->mapping.file[0] ? v->mapping.file : v->mapping.device;
     if (rc == 0)
-        rc = device_attach(v->device, file, block_size, v->mapping.ro, clock_in_ms(ATTACH_MS), &v->node, err);
+        rc = device_attach(v->device, mapping_blocks(&v->mapping), block_size, v->mapping.ro,
+                           clock_in_ms(ATTACH_MS), &v->node, err);
     if (rc == 0 && v->mapping.mapper->verify)
         rc = v->mapping.mapper->verify(&v->mapping, &v->node, err);
     if (rc == 0)
@@ -240,11 +239,8 @@ static int down_check(struct volumes *e, struct volume *v, struct error *err)
 /* The device of a mapping: the loop device that is on its file, or else what the state file says. */
 static bool look_for_device(struct volumes *e, struct volume *v)
 {
-    char file[PATH_MAX];
     struct stat st;
-    if (v->mapping.id[0] &&
-        snprintf(file, sizeof file, "%s/%s.img", e->run_dir, v->mapping.id) < (int)sizeof file &&
-        loop_named(file, &v->node) == 1)
+    if (mapping_has_loop(e, v))
         return true;
     if (!v->facts.device[0] || stat(v->facts.device, &st) < 0 || !S_ISBLK(st.st_mode))
         return false;

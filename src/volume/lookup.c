@@ -74,6 +74,13 @@ int lookup_name(struct volumes *e, const struct volume_name *name, struct image_
                      image_name_full(&found, a), image_name_full(&other, b));
 }
 
+int lookup_text(struct volumes *e, const char *text, struct image_name *ret, struct error *err)
+{
+    struct volume_name name;
+    int rc = name_parse(e->settings, text, &name, err);
+    return rc < 0 ? rc : lookup_name(e, &name, ret, err);
+}
+
 /* The name opens but is not listed, or the other way round: was it a rename of ours that was cut off? */
 static int finish_rename(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
                          struct error *err)

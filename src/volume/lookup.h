@@ -11,7 +11,10 @@
  * the first. With a single configured pool nothing is asked. Others: could not ask. */
 int lookup_name(struct volumes *e, const struct volume_name *name, struct image_name *ret, struct error *err);
 
-/* The same from memory alone: 1 it is held, mounted or worked on here, 0 it is not (*ret is the first
+/* The same for a name as the user wrote it; -EINVAL: not one. */
+int lookup_text(struct volumes *e, const char *text, struct image_name *ret, struct error *err);
+
+/* lookup_name from memory alone: 1 it is held, mounted or worked on here, 0 it is not (*ret is the first
  * pool's). */
 int lookup_local(struct volumes *e, const struct volume_name *name, struct image_name *ret);
 

@@ -9,6 +9,7 @@
 #include "ceph/imagelock.h"
 #include "ceph/monmap.h"
 #include "ceph/secret.h"
+#include "host/loop.h"
 
 static struct mapper_image image_of(const struct volume *v)
 {
@@ -22,6 +23,22 @@ static struct mapper_image image_of(const struct volume *v)
         image.not_krbd = image.not_nbd =
             "a snapshot may be mounted on many hosts, which only fuse leaves a trace of in the cluster";
     return image;
+}
+
+const char *mapping_blocks(const struct mapping *m)
+{
+    return m->file[0] ? m->file : m->device;
+}
+
+bool mapping_file(const struct volumes *e, const struct volume *v, char file[static PATH_MAX])
+{
+    return v->mapping.id[0] && snprintf(file, PATH_MAX, "%s/%s.img", e->run_dir, v->mapping.id) < PATH_MAX;
+}
+
+bool mapping_has_loop(const struct volumes *e, struct volume *v)
+{
+    char file[PATH_MAX];
+    return mapping_file(e, v, file) && loop_named(file, &v->node) == 1;
 }
 
 int mapping_choose(const struct volumes *e, const struct volume *v, const struct mapper **ret, char *why,

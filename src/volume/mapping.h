@@ -13,5 +13,14 @@ int mapping_choose(const struct volumes *e, const struct volume *v, const struct
 int mapping_make(struct volumes *e, const struct volume *v, const struct place *p,
                  const struct mapper *mapper, moment deadline, struct mapping *ret, struct error *err);
 
+/* The path of the image's blocks: the mapper's file, or its device where it has no file. */
+const char *mapping_blocks(const struct mapping *m);
+
+/* Where the file of the volume's mapping is, or was. false: it has no mapping, or the path is too long. */
+bool mapping_file(const struct volumes *e, const struct volume *v, char file[static PATH_MAX]);
+
+/* Is there a loop device on that file? It frees itself with its last user. Sets v->node. */
+bool mapping_has_loop(const struct volumes *e, struct volume *v);
+
 /* Fills in what the mapper could not tell of v->mapping, by asking the cluster. */
 int mapping_complete(const struct place *p, struct volume *v, struct error *err);

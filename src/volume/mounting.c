@@ -169,15 +169,12 @@ static int mount_known(struct volumes *e, struct volume *v, const char *id, cons
 int mount_volume(struct volumes *e, const char *text, const char *id, const struct caller *caller,
                  moment deadline, char mountpoint[static PATH_MAX], struct grant **grant, struct error *err)
 {
-    struct volume_name name;
     struct image_name image;
     char full[IMAGE_NAME_MAX + 1];
     moment begin = clock_now();
     int rc = holders_check_id(id, err);
     if (rc == 0)
-        rc = name_parse(e->settings, text, &name, err);
-    if (rc == 0)
-        rc = lookup_name(e, &name, &image, err);
+        rc = lookup_text(e, text, &image, err);
     if (rc < 0)
         return error_prefix(err, "cannot mount '%.100s'", text);
     struct volume *v = registry_get(&e->registry, &image);

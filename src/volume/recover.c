@@ -7,13 +7,13 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "host/loop.h"
 #include "host/mountinfo.h"
 #include "host/procs.h"
 #include "volume/drive.h"
 #include "volume/freeze.h"
 #include "volume/ladder.h"
 #include "volume/lost.h"
+#include "volume/mapping.h"
 #include "volume/statefile.h"
 #include "volume/watch.h"
 
@@ -25,15 +25,6 @@ static void close_gate(struct volume *v)
 {
     v->busy = RECOVERING;
     v->busy_since = clock_now();
-}
-
-/* Is there a loop device on the file of its mapping? It frees itself with its last user. */
-static bool has_loop(const struct volumes *e, struct volume *v)
-{
-    char file[PATH_MAX];
-    return v->mapping.id[0] &&
-           snprintf(file, sizeof file, "%s/%s.img", e->run_dir, v->mapping.id) < (int)sizeof file &&
-           loop_named(file, &v->node) == 1;
 }
 
 static void take_state(struct volumes *e, const struct state *s)
@@ -91,14 +82,14 @@ static bool take_mapping(void *arg, const struct mapping *m)
 /* No mapper is alive for it. */
 static void without_mapping(struct volumes *e, struct volume *v)
 {
-    if (v->rung == RUNG_MOUNTED || has_loop(e, v)) {
+    if (v->rung == RUNG_MOUNTED || mapping_has_loop(e, v)) {
         /* The device is there, and its mapper is dead: its I/O fails. */
         v->mapping.mapper = mapper_named(v->facts.mapper);
         if (!v->mapping.mapper)
             v->mapping.mapper = mapper_named("fuse"); /* a state file of a version that knew no other */
         v->mapping.name = v->name;
         if (v->mapping.mapper == mapper_named("fuse"))
-            (void)snprintf(v->mapping.file, sizeof v->mapping.file, "%s/%s.img", e->run_dir, v->mapping.id);
+            (void)mapping_file(e, v, v->mapping.file);
         else
             memcpy(v->mapping.device, v->node.path, sizeof v->mapping.device);
         if (v->rung < RUNG_MAPPED)

@@ -254,12 +254,9 @@ static void work_release(void *arg)
 
 int remove_volume(struct volumes *e, const char *text, bool for_good, moment deadline, struct error *err)
 {
-    struct volume_name name;
     struct image_name image;
     char full[IMAGE_NAME_MAX + 1];
-    int rc = name_parse(e->settings, text, &name, err);
-    if (rc == 0)
-        rc = lookup_name(e, &name, &image, err);
+    int rc = lookup_text(e, text, &image, err);
     if (rc == -ENOENT)
         return 0;
     if (rc < 0)

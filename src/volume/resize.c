@@ -10,22 +10,18 @@
 #include "volume/change.h"
 #include "volume/createopts.h"
 #include "volume/lookup.h"
+#include "volume/mapping.h"
 #include "volume/task.h"
 
 #define GROW_MS 60000
-
-static const char *file_of(const struct volume *v)
-{
-    return v->mapping.file[0] ? v->mapping.file : v->mapping.device;
-}
 
 void resize_at_mount(struct volume *v, struct device *d, const char *mountpoint)
 {
     char full[IMAGE_NAME_MAX + 1];
     struct error err;
     bool grown = false;
-    if (device_grow(d, file_of(v), &v->node, v->facts.fstype, mountpoint, clock_in_ms(GROW_MS), &grown,
-                    &err) < 0)
+    if (device_grow(d, mapping_blocks(&v->mapping), &v->node, v->facts.fstype, mountpoint,
+                    clock_in_ms(GROW_MS), &grown, &err) < 0)
         log_warning("the file system is smaller than its image, and was not grown volume=%s: %s",
                     image_name_full(&v->name, full), err.msg);
     else if (grown)
@@ -40,8 +36,8 @@ static int grow_mounted(struct task *t, bool *grown, struct error *err)
     engine_mountpoint(t->engine, &v->name, mountpoint);
     int rc = device_start(&d, err);
     if (rc == 0)
-        rc = device_grow(d, file_of(v), &v->node, v->facts.fstype, mountpoint, clock_in_ms(GROW_MS), grown,
-                         err);
+        rc = device_grow(d, mapping_blocks(&v->mapping), &v->node, v->facts.fstype, mountpoint,
+                         clock_in_ms(GROW_MS), grown, err);
     device_end(d);
     return rc;
 }

@@ -124,15 +124,12 @@ static void add_snap(void *arg, const struct image_snap *s)
 /* Without the gate: it only looks. */
 int snap_list(struct volumes *e, const char *text, moment deadline, json_t **ret, struct error *err)
 {
-    struct volume_name name;
     struct image_name image;
     char id[IMAGE_ID_LEN + 1];
     auto_place struct place p = PLACE_NONE;
     json_auto_t *all = json_array();
     (void)deadline; /* each question has its own */
-    int rc = name_parse(e->settings, text, &name, err);
-    if (rc == 0)
-        rc = lookup_name(e, &name, &image, err);
+    int rc = lookup_text(e, text, &image, err);
     if (rc == 0)
         rc = engine_place(e, &image, &p, err);
     if (rc == 0)

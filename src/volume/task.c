@@ -65,12 +65,9 @@ static void work_release(void *arg)
 int task_run(struct volumes *e, const char *text, const struct task_kind *kind, void *arg, moment deadline,
              json_t **ret, struct error *err)
 {
-    struct volume_name name;
     struct image_name image;
     char full[IMAGE_NAME_MAX + 1];
-    int rc = name_parse(e->settings, text, &name, err);
-    if (rc == 0)
-        rc = lookup_name(e, &name, &image, err);
+    int rc = lookup_text(e, text, &image, err);
     if (rc < 0) {
         free(arg);
         return error_prefix(err, "cannot %s '%.100s'", kind->verb, text);

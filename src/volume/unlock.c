@@ -136,12 +136,9 @@ static int unlock_in_gate(struct work *w, json_t **ret, struct error *err)
 int unlock_volume(struct volumes *e, const char *text, bool go, bool force, moment deadline, json_t **ret,
                   struct error *err)
 {
-    struct volume_name name;
     struct image_name image;
     char full[IMAGE_NAME_MAX + 1];
-    int rc = name_parse(e->settings, text, &name, err);
-    if (rc == 0)
-        rc = lookup_name(e, &name, &image, err);
+    int rc = lookup_text(e, text, &image, err);
     if (rc < 0)
         return error_prefix(err, "cannot unlock '%.100s'", text);
     struct work w = { e, registry_get(&e->registry, &image), go, force };
