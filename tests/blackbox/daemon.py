@@ -160,6 +160,18 @@ class Daemon:
     def cli(self, *words):
         return rbdvol(words[0], f"--socket={self.socket}", *words[1:])
 
+    def does(self, *words):
+        """A command that must succeed; what it prints."""
+        done = self.cli(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def declines(self, *words):
+        """A command that must fail with an answer of the daemon's; the sentence."""
+        done = self.cli(*words)
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
     def await_cluster(self):
         """Until it is connected: List is the cheapest thing that needs the cluster."""
         until(lambda: self.call("List", {}).status == 200, "the connection to the cluster", 20)

@@ -2,6 +2,7 @@
 """Volumes made of snapshots: -o from, `rbdvol clone`, and snapshots mounted as they are."""
 
 import os
+from pathlib import Path
 
 import image
 import pytest
@@ -9,27 +10,11 @@ import pytest
 pytestmark = pytest.mark.usefixtures("snapshots")
 
 
-def cli(daemon, *words):
-    done = daemon.cli(*words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def write(path, text):
-    with open(path, "w", encoding="ascii") as f:
-        f.write(text)
-
-
-def read(path):
-    with open(path, encoding="ascii") as f:
-        return f.read()
-
-
 def source(daemon, fstype="ext4", text="before"):
     """A volume with a file, and a snapshot of it."""
     daemon.create("db", size="512M", fstype=fstype)
-    write(daemon.mount("db", "a") + "/file", text)
-    cli(daemon, "snap", "create", "db@mon")
+    Path(daemon.mount("db", "a") + "/file").write_text(text, encoding="ascii")
+    daemon.does("snap", "create", "db@mon")
     return f"{daemon.path('mount-root')}/rbd/db"
 
 
@@ -41,18 +26,18 @@ def uuid(cluster, name):
 @pytest.mark.parametrize("fstype", ["xfs", "ext4", "btrfs"])
 def test_a_clone_is_mounted_beside_its_source_larger_and_with_a_uuid_of_its_own(world, daemon, fstype):
     path = source(daemon, fstype)
-    write(f"{path}/file", "after")
+    Path(f"{path}/file").write_text("after", encoding="ascii")
     daemon.create("copy", **{"from": "db@mon"}, size="1G")
     copy = daemon.mount("copy", "b")
-    assert read(f"{copy}/file") == "before" and read(f"{path}/file") == "after"
+    assert Path(f"{copy}/file").read_text(encoding="ascii") == "before" and Path(f"{path}/file").read_text(encoding="ascii") == "after"
     assert os.statvfs(copy).f_blocks * os.statvfs(copy).f_frsize > 900 << 20
-    write(f"{copy}/file", "changed")
-    assert read(f"{path}/file") == "after"
+    Path(f"{copy}/file").write_text("changed", encoding="ascii")
+    assert Path(f"{path}/file").read_text(encoding="ascii") == "after"
     daemon.unmount("copy", "b")
     daemon.unmount("db", "a")
     assert uuid(world.cluster, "copy") != uuid(world.cluster, "db")
     copy = daemon.mount("copy", "b")
-    assert read(f"{copy}/file") == "changed"
+    assert Path(f"{copy}/file").read_text(encoding="ascii") == "changed"
     daemon.unmount("copy", "b")
     info = world.cluster.info("copy")
     assert info["parent"]["image"] == "db" and info["parent"]["snapshot"] == "mon"
@@ -60,14 +45,14 @@ def test_a_clone_is_mounted_beside_its_source_larger_and_with_a_uuid_of_its_own(
 
 def test_a_clone_of_a_volume_in_use_leaves_no_snapshot(world, daemon):
     path = source(daemon)
-    write(f"{path}/file", "now")
-    assert cli(daemon, "clone", "db", "copy").strip() == "copy"
-    write(f"{path}/file", "later")
+    Path(f"{path}/file").write_text("now", encoding="ascii")
+    assert daemon.does("clone", "db", "copy").strip() == "copy"
+    Path(f"{path}/file").write_text("later", encoding="ascii")
     copy = daemon.mount("copy", "b")
-    assert read(f"{copy}/file") == "now"
+    assert Path(f"{copy}/file").read_text(encoding="ascii") == "now"
     daemon.unmount("copy", "b")
     daemon.unmount("db", "a")
-    assert [line.split()[0] for line in cli(daemon, "snap", "ls", "db").splitlines()] == ["SNAPSHOT", "mon"]
+    assert [line.split()[0] for line in daemon.does("snap", "ls", "db").splitlines()] == ["SNAPSHOT", "mon"]
     assert world.cluster.rados("listomapkeys", "rbdvol.pending").strip() == ""
 
 
@@ -75,9 +60,9 @@ def test_the_source_may_go_and_its_clone_stays(world, daemon):
     source(daemon)
     daemon.unmount("db", "a")
     daemon.create("copy", **{"from": "db@mon"})
-    cli(daemon, "snap", "rm", "db@mon")
+    daemon.does("snap", "rm", "db@mon")
     daemon.remove("db")
-    assert read(daemon.mount("copy", "b") + "/file") == "before"
+    assert Path(daemon.mount("copy", "b") + "/file").read_text(encoding="ascii") == "before"
     daemon.unmount("copy", "b")
 
 
@@ -122,16 +107,16 @@ def test_a_snapshot_is_mounted_read_only_on_many_hosts_at_once_beside_its_source
     path = source(daemon, fstype)
     others = [world.daemon().await_cluster() for _ in range(2)]
     daemon.create("mon", **{"from": "db@mon"}, ro="true")
-    write(f"{path}/file", "after")
+    Path(f"{path}/file").write_text("after", encoding="ascii")
     for number, d in enumerate([daemon, *others]):
         where = d.mount("mon", f"h{number}")
-        assert read(f"{where}/file") == "before"
+        assert Path(f"{where}/file").read_text(encoding="ascii") == "before"
         with pytest.raises(OSError, match="Read-only"):
-            write(f"{where}/file", "x")
+            Path(f"{where}/file").write_text("x", encoding="ascii")
     for number, d in enumerate([daemon, *others]):
         assert "in use on this host" in d.refused("Remove", Name="mon")
         d.unmount("mon", f"h{number}")
-    assert read(f"{path}/file") == "after"
+    assert Path(f"{path}/file").read_text(encoding="ascii") == "after"
     daemon.unmount("db", "a")
     daemon.remove("mon")
 

@@ -4,7 +4,6 @@ and who uses it. So that is said only when the cluster said so, and what is moun
 
 The rows named below are those of ROWS.md."""
 
-import contextlib
 import json
 import os
 import threading
@@ -109,21 +108,10 @@ def known(world):
         d.unmount("here", "a")
 
 
-@contextlib.contextmanager
-def paused(cluster, *names):
-    for name in names:
-        cluster.pause(name)
-    try:
-        yield
-    finally:
-        for name in names:
-            cluster.resume(name)
-
-
 @pytest.mark.parametrize("who", [("osd",), ("mon", "osd")], ids=["osd", "both"])
 def test_with_the_cluster_away_nothing_is_forgotten_and_then_everything_works(world, known, who):
     """Rows 20, 21 and 12; docker 7."""
-    with paused(world.cluster, *who):
+    with world.cluster.paused(*who):
         mounted_is_answered_for(known, known.point)
         nothing_is_forgotten(known, ["cluster unreachable"])
         mounted_is_answered_for(known, known.point)
@@ -132,7 +120,7 @@ def test_with_the_cluster_away_nothing_is_forgotten_and_then_everything_works(wo
 
 def test_with_only_the_monitor_away_what_is_known_goes_on(world, known):
     """Rows 20 and 21: the data path needs no monitor; whatever does is refused in time and forgets nothing."""
-    with paused(world.cluster, "mon"):
+    with world.cluster.paused("mon"):
         mounted_is_answered_for(known, known.point)
         with open(os.path.join(known.point, "file"), "w", encoding="ascii") as f:
             f.write("written")
@@ -150,7 +138,7 @@ def test_with_only_the_monitor_away_what_is_known_goes_on(world, known):
 def test_a_daemon_that_starts_without_the_cluster_answers_for_what_is_mounted(world, known, who):
     """Rows 7 and 20; docker 11.15: Docker looks at its volumes when it starts, perhaps before the network is there."""
     known.kill()
-    with paused(world.cluster, *who):
+    with world.cluster.paused(*who):
         known.start()
         mounted_is_answered_for(known, known.point)
         nothing_is_forgotten(known, ["cluster unreachable"])
@@ -162,7 +150,7 @@ def test_a_daemon_that_starts_without_the_cluster_answers_for_what_is_mounted(wo
 def test_unmount_without_the_cluster_releases_the_holder_at_once_and_ends_when_it_is_back(world, known, who):
     """Rows 20 and 21; docker 11.1a."""
     replies = []
-    with paused(world.cluster, *who):
+    with world.cluster.paused(*who):
         thread = threading.Thread(target=lambda: replies.append(known.call("Unmount", {"Name": "here", "ID": "a"})))
         thread.start()
         until(lambda: not known.get("here")["Status"].get("holders"), "the holder to go", AT_ONCE)
@@ -175,7 +163,7 @@ def test_unmount_without_the_cluster_releases_the_holder_at_once_and_ends_when_i
 
 def test_a_mount_that_was_refused_happens_at_no_later_time(world, known):
     """Row 21; docker 2: Docker sends no Unmount for it."""
-    with paused(world.cluster, "osd"):
+    with world.cluster.paused("osd"):
         assert timed(known, "Mount", {"Name": "away", "ID": "b"}, BOUND).status == 500
     all_works_within(known, BACK)
     until(lambda: len(known.mappers()) == 1, "the late mapper to go")

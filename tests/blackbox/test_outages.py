@@ -16,17 +16,6 @@ CAPS = ("mon", "profile rbd", "osd", "profile rbd")
 
 
 @contextlib.contextmanager
-def paused(cluster, *names):
-    for name in names:
-        cluster.pause(name)
-    try:
-        yield
-    finally:
-        for name in names:
-            cluster.resume(name)
-
-
-@contextlib.contextmanager
 def no_process(cluster):
     cluster.daemon("mon").kill()
     try:
@@ -76,10 +65,10 @@ def full(cluster):
 READS_GO_ON = {"get-away": OK, "get-never": REFUSED, "mount-away": REFUSED, "mount-never": REFUSED, "create-there": OK}
 NO_MON = Outage(NO_MONITOR, ("cluster unreachable", "monitor"), can_ask=True, ends=True)
 KINDS = {
-    "mon-stopped": (lambda c: paused(c, "mon"), NO_MON),
+    "mon-stopped": (lambda c: c.paused("mon"), NO_MON),
     "mon-ended": (no_process, NO_MON),
-    "osd-stopped": (lambda c: paused(c, "osd"), Outage(ALL_AWAY)),
-    "both-stopped": (lambda c: paused(c, "mon", "osd"), Outage(ALL_AWAY)),
+    "osd-stopped": (lambda c: c.paused("osd"), Outage(ALL_AWAY)),
+    "both-stopped": (lambda c: c.paused("mon", "osd"), Outage(ALL_AWAY)),
     # a mapper is a new client
     "key-revoked": (revoked, Outage({**READS_GO_ON, "create-new": OK, "remove": OK}, ("refused client.outage",), can_ask=True,
                                     ends=True)),

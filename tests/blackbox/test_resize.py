@@ -14,18 +14,6 @@ def room(path):
     return s.f_blocks * s.f_frsize
 
 
-def resized(daemon, name, size):
-    done = daemon.cli("resize", name, size)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def not_resized(daemon, name, size):
-    done = daemon.cli("resize", name, size)
-    assert done.returncode == 1, done.stdout
-    return done.stderr
-
-
 @pytest.mark.parametrize("fstype", ["xfs", "btrfs"])
 def test_a_mounted_volume_grows_while_it_is_written(world, daemon, fstype):
     daemon.create("db", size="512M", fstype=fstype)
@@ -33,7 +21,7 @@ def test_a_mounted_volume_grows_while_it_is_written(world, daemon, fstype):
     with open(f"{path}/before", "wb") as f:
         f.write(b"x" * MIB)
     before = room(path)
-    assert "1 GiB now, and so has its file system" in resized(daemon, "db", "1G")
+    assert "1 GiB now, and so has its file system" in daemon.does("resize", "db", "1G")
     assert room(path) > before + 400 * MIB
     assert world.cluster.info("db")["size"] == 1 << 30
     assert daemon.get("db")["Status"]["size"] == 1 << 30
@@ -68,7 +56,7 @@ def test_a_detached_volume_grows_at_its_next_mount(world, daemon, fstype):
     with open(f"{path}/file", "wb") as f:
         f.write(b"kept")
     daemon.unmount("db", "a")
-    assert "grows at the next mount" in resized(daemon, "db", "1G")
+    assert "grows at the next mount" in daemon.does("resize", "db", "1G")
     assert world.cluster.info("db")["size"] == 1 << 30
     path = daemon.mount("db", "a")
     assert room(path) > before + 400 * MIB
@@ -90,17 +78,17 @@ def test_what_others_grew_while_it_was_mounted_is_grown_on_request(world, daemon
     daemon.create("db", size="512M")
     path = daemon.mount("db", "a")
     world.cluster.rbd("resize", "--no-progress", "rbd/db", "--size", "900M")
-    resized(daemon, "db", "900M")
+    daemon.does("resize", "db", "900M")
     assert room(path) > 700 * MIB
     daemon.unmount("db", "a")
 
 
 def test_shrinking_is_refused_with_the_way_out(world, daemon):
     daemon.create("db", size="1G")
-    err = not_resized(daemon, "db", "512M")
+    err = daemon.declines("resize", "db", "512M")
     assert "it has 1 GiB" in err and "512 MiB" in err and "copy the data" in err
     path = daemon.mount("db", "a")
-    assert "it has 1 GiB" in not_resized(daemon, "db", "512M")
+    assert "it has 1 GiB" in daemon.declines("resize", "db", "512M")
     daemon.unmount("db", "a")
     assert world.cluster.info("db")["size"] == 1 << 30 and path
 
@@ -108,10 +96,10 @@ def test_shrinking_is_refused_with_the_way_out(world, daemon):
 def test_max_size_and_nonsense_are_refused(world):
     daemon = world.daemon(max_size="1G", size="1G").await_cluster()
     daemon.create("db", size="512M")
-    assert "max-size 1 GiB" in not_resized(daemon, "db", "2G")
-    assert "not a size" in not_resized(daemon, "db", "much")
-    assert "write 20M or 20G" in not_resized(daemon, "db", "20")
-    assert "no such volume" in not_resized(daemon, "absent", "1G") or "no image" in not_resized(daemon, "absent", "1G")
+    assert "max-size 1 GiB" in daemon.declines("resize", "db", "2G")
+    assert "not a size" in daemon.declines("resize", "db", "much")
+    assert "write 20M or 20G" in daemon.declines("resize", "db", "20")
+    assert "no such volume" in daemon.declines("resize", "absent", "1G") or "no image" in daemon.declines("resize", "absent", "1G")
     assert world.cluster.info("db")["size"] == 512 * MIB
     assert daemon.cli("resize", "db").returncode == 2
     assert daemon.cli("resize", "db", "1G", "more").returncode == 2
@@ -121,10 +109,10 @@ def test_a_volume_mounted_elsewhere_is_resized_there(world, daemon):
     daemon.create("db", size="512M")
     other = world.daemon().await_cluster()
     path = other.mount("db", "there")
-    err = not_resized(daemon, "db", "1G")
+    err = daemon.declines("resize", "db", "1G")
     assert other.name in err and "do this on the host that uses it" in err
     assert world.cluster.info("db")["size"] == 512 * MIB
-    resized(other, "db", "1G")
+    other.does("resize", "db", "1G")
     assert room(path) > 900 * MIB
     other.unmount("db", "there")
 
@@ -132,7 +120,7 @@ def test_a_volume_mounted_elsewhere_is_resized_there(world, daemon):
 def test_an_image_that_somebody_locked_is_left_alone(world, daemon):
     daemon.create("db", size="512M")
     world.cluster.rbd("lock", "add", "rbd/db", "by-the-operator")
-    assert "by-the-operator" in not_resized(daemon, "db", "1G")
+    assert "by-the-operator" in daemon.declines("resize", "db", "1G")
     assert world.cluster.info("db")["size"] == 512 * MIB
     world.cluster.break_locks("db")
 
@@ -142,6 +130,6 @@ def test_a_restarted_daemon_resizes_what_it_adopted(world, daemon):
     path = daemon.mount("db", "a")
     daemon.kill()
     daemon.start().await_cluster()
-    resized(daemon, "db", "1G")
+    daemon.does("resize", "db", "1G")
     assert room(path) > 900 * MIB
     daemon.unmount("db", "a")

@@ -6,33 +6,12 @@ import os
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 from waiting import until
 
 pytestmark = pytest.mark.usefixtures("snapshots")
-
-
-def snap(daemon, verb, what):
-    done = daemon.cli("snap", verb, what)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def refused(daemon, verb, what):
-    done = daemon.cli("snap", verb, what)
-    assert done.returncode == 1, done.stdout
-    return done.stderr
-
-
-def write(path, text):
-    with open(path, "w", encoding="ascii") as f:
-        f.write(text)
-
-
-def read(path):
-    with open(path, encoding="ascii") as f:
-        return f.read()
 
 
 def is_frozen(path):
@@ -50,32 +29,32 @@ def is_frozen(path):
 def test_a_volume_in_use_is_frozen_for_its_snapshot_and_rolled_back_to_it(world, daemon, fstype):
     daemon.create("db", size="512M", fstype=fstype)
     path = daemon.mount("db", "a")
-    write(f"{path}/file", "before")  # not synced: the freeze writes it
-    assert snap(daemon, "create", "db@mon").strip() == "db@mon"
-    write(f"{path}/file", "after")
-    assert "mounted on this host; stop its container" in refused(daemon, "rollback", "db@mon")
+    Path(f"{path}/file").write_text("before", encoding="ascii")  # not synced: the freeze writes it
+    assert daemon.does("snap", "create", "db@mon").strip() == "db@mon"
+    Path(f"{path}/file").write_text("after", encoding="ascii")
+    assert "mounted on this host; stop its container" in daemon.declines("snap", "rollback", "db@mon")
     daemon.unmount("db", "a")
-    snap(daemon, "rollback", "db@mon")
+    daemon.does("snap", "rollback", "db@mon")
     assert "rbdvol.rolling" not in world.cluster.metadata("db")
     path = daemon.mount("db", "a")
-    assert read(f"{path}/file") == "before"
+    assert Path(f"{path}/file").read_text(encoding="ascii") == "before"
     daemon.unmount("db", "a")
 
 
 def test_snapshots_are_listed_and_removed_at_rest_and_in_use(world, daemon):
     daemon.create("db", size="512M")
-    snap(daemon, "create", "db@one")
+    daemon.does("snap", "create", "db@one")
     path = daemon.mount("db", "a")
-    snap(daemon, "create", "db@two")
-    assert "already" in refused(daemon, "create", "db@two")
-    lines = snap(daemon, "ls", "db").splitlines()
+    daemon.does("snap", "create", "db@two")
+    assert "already" in daemon.declines("snap", "create", "db@two")
+    lines = daemon.does("snap", "ls", "db").splitlines()
     assert [line.split()[0] for line in lines] == ["SNAPSHOT", "one", "two"] and "512 MiB" in lines[1]
-    snap(daemon, "rm", "db@one")
-    assert "no snapshot 'one'" in refused(daemon, "rm", "db@one")
+    daemon.does("snap", "rm", "db@one")
+    assert "no snapshot 'one'" in daemon.declines("snap", "rm", "db@one")
     daemon.unmount("db", "a")
-    snap(daemon, "rm", "db@two")
-    assert len(snap(daemon, "ls", "db").splitlines()) == 1 and path
-    assert "no snapshot 'never'" in refused(daemon, "rollback", "db@never")
+    daemon.does("snap", "rm", "db@two")
+    assert len(daemon.does("snap", "ls", "db").splitlines()) == 1 and path
+    assert "no snapshot 'never'" in daemon.declines("snap", "rollback", "db@never")
     assert world.cluster.rbd("snap", "ls", "rbd/db").strip() == ""
 
 
@@ -84,11 +63,11 @@ def test_a_volume_in_use_elsewhere_is_snapshot_there(world, daemon):
     other = world.daemon().await_cluster()
     other.mount("db", "there")
     for verb in ("create", "rm", "rollback"):
-        assert other.name in refused(daemon, verb, "db@mon")
-    snap(other, "create", "db@mon")
-    assert "mon" in snap(daemon, "ls", "db")  # which everybody may see
+        assert other.name in daemon.declines("snap", verb, "db@mon")
+    other.does("snap", "create", "db@mon")
+    assert "mon" in daemon.does("snap", "ls", "db")  # which everybody may see
     other.unmount("db", "there")
-    snap(daemon, "rm", "db@mon")
+    daemon.does("snap", "rm", "db@mon")
 
 
 def test_bad_names_and_words_are_refused(daemon):
@@ -97,7 +76,7 @@ def test_bad_names_and_words_are_refused(daemon):
     assert daemon.cli("snap", "create", "db").returncode == 2
     assert daemon.cli("snap", "forget", "db@x").returncode == 2
     assert daemon.cli("snap").returncode == 2
-    assert "no such volume" in refused(daemon, "create", "absent@x") or "no image" in refused(daemon, "create", "absent@x")
+    assert "no such volume" in daemon.declines("snap", "create", "absent@x") or "no image" in daemon.declines("snap", "create", "absent@x")
 
 
 @contextlib.contextmanager
@@ -106,7 +85,7 @@ def frozen(world, daemon):
     said = []
     daemon.create("db", size="512M")
     path = daemon.mount("db", "a")
-    write(f"{path}/file", "x")
+    Path(f"{path}/file").write_text("x", encoding="ascii")
     world.cluster.pause("mon")
     asked = threading.Thread(target=lambda: said.append(daemon.cli("snap", "create", "db@mon")))
     asked.start()
@@ -123,7 +102,7 @@ def test_a_freeze_that_lasts_too_long_ends_and_there_is_no_snapshot(world, daemo
         until(lambda: not is_frozen(path), "the thaw", 20)
         assert not said
     assert said[0].returncode == 1 and "while the file system stood still" in said[0].stderr
-    assert len(snap(daemon, "ls", "db").splitlines()) == 1
+    assert len(daemon.does("snap", "ls", "db").splitlines()) == 1
     daemon.unmount("db", "a")
 
 
@@ -150,14 +129,14 @@ def test_whoever_is_killed_in_a_freeze_the_volume_is_thawed(world, daemon, victi
 def test_a_rollback_that_was_cut_off_is_finished_by_the_next_mount(world, daemon):
     daemon.create("db", size="512M", fstype="ext4")
     path = daemon.mount("db", "a")
-    write(f"{path}/file", "before")
-    snap(daemon, "create", "db@mon")
-    write(f"{path}/file", "after")
+    Path(f"{path}/file").write_text("before", encoding="ascii")
+    daemon.does("snap", "create", "db@mon")
+    Path(f"{path}/file").write_text("after", encoding="ascii")
     daemon.unmount("db", "a")
     world.cluster.rbd("image-meta", "set", "rbd/db", "rbdvol.rolling", "mon")  # as a daemon that was killed leaves it
-    assert "was cut off" in refused(daemon, "create", "db@tue")
-    assert "was cut off" in refused(daemon, "rm", "db@mon")
+    assert "was cut off" in daemon.declines("snap", "create", "db@tue")
+    assert "was cut off" in daemon.declines("snap", "rm", "db@mon")
     path = daemon.mount("db", "a")
-    assert read(f"{path}/file") == "before"
+    assert Path(f"{path}/file").read_text(encoding="ascii") == "before"
     daemon.unmount("db", "a")
     assert "rbdvol.rolling" not in world.cluster.metadata("db")

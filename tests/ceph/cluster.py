@@ -11,6 +11,7 @@ rbdvol reaches it with --ceph-conf=DIR/ceph.conf --user=rbdvol.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -257,6 +258,16 @@ class Cluster:
 
     def resume(self, name):
         self.daemon(name).signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def paused(self, *names):
+        for name in names:
+            self.pause(name)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.resume(name)
 
     def resume_all(self):
         for name in self.daemons():
