@@ -52,6 +52,8 @@ static const struct forced_option quiet_options[] = {
     { "debug_rbd", "0/0", FOR_BOTH },
     { "debug_striper", "0/0", FOR_BOTH },
     { "debug_timer", "0/0", FOR_BOTH },
+    /* How many objects a purge deletes at a time (10): it has the night, and what runs has not. */
+    { "rbd_concurrent_management_ops", "2", FOR_CONTROL },
     /* Without the copy, a write that fails (past the end of an image that was shrunk) never completes
        in 16.2.15. */
     { "rbd_disable_zero_copy_writes", "true", FOR_DATA },

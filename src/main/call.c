@@ -7,10 +7,65 @@
 
 #include "main/client.h"
 
+#define STATUS_MS 900
+
 static int fail(const struct call *c, const struct error *err)
 {
     (void)fprintf(stderr, "rbdvol %s: %s\n", c->command, err->msg);
     return EXIT_FAILED;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return m <= n && strcmp(text + n - m, end) == 0;
+}
+
+/* What the daemon is at with the volume, and what keeps it; "": it does not say. */
+static void doing(const struct call *c, char *buf, size_t size)
+{
+    size_t i;
+    json_t *one;
+    struct error ignored;
+    json_auto_t *request = json_object(), *status = NULL;
+    const struct client_patience how = { .ms = STATUS_MS };
+    buf[0] = '\0';
+    if (!c->name || client_call_patiently(c->socket, "/Rbdvol.Status", request, &how, &status, &ignored) < 0)
+        return;
+    json_array_foreach(json_object_get(status, "Volumes"), i, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "Name"));
+        const char *busy = json_string_value(json_object_get(one, "Busy"));
+        if (name && busy && ends_with(name, c->name))
+            (void)snprintf(buf, size, "%.80s it, ", busy);
+    }
+}
+
+struct wait {
+    const struct call *call;
+    bool shown;
+};
+
+/* On a terminal, what takes longer than a second says what it is at, in a line that is gone at the end. */
+static void progress(void *arg, int seconds)
+{
+    struct wait *w = arg;
+    const struct call *c = w->call;
+    char what[96];
+    w->shown = true;
+    doing(c, what, sizeof what);
+    (void)fprintf(stderr, "\r\033[Krbdvol %s%s%.100s: %s%d s", c->command, c->name ? " " : "",
+                  c->name ? c->name : "", what, seconds);
+}
+
+static int ask(const struct call *c, const char *path, const json_t *request, json_t **ret, struct error *err)
+{
+    struct wait w = { .call = c };
+    const struct client_patience how = { CLIENT_PATIENCE_MS, isatty(STDERR_FILENO) ? progress : NULL, &w };
+    int rc = client_call_patiently(c->socket, path, request, &how, ret, err);
+    if (w.shown)
+        (void)fputs("\r\033[K", stderr);
+    return rc;
 }
 
 int call_ask(const struct call *c, const char *path, json_t **ret)
@@ -31,7 +86,10 @@ int call_ask(const struct call *c, const char *path, json_t **ret)
         (void)json_object_set_new(request, "Go", json_true());
     if (c->id) /* "-" is the caller without an ID */
         (void)json_object_set_new(request, "ID", json_string(strcmp(c->id, "-") == 0 ? "" : c->id));
-    return client_call(c->socket, path, request, ret, &err) < 0 ? fail(c, &err) : 0;
+    if (ask(c, path, request, ret, &err) < 0)
+        return fail(c, &err);
+    (void)json_object_del(*ret, "Err"); /* "" */
+    return 0;
 }
 
 void call_print_json(const json_t *value)

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "main/ctl-image.h"
 #include "main/ctl-trash.h"
+#include "main/docker.h"
 #include "main/help.h"
 #include "main/show.h"
 
@@ -97,6 +98,7 @@ static int ctl_status(struct call *c)
     int rc = call_ask(c, "/Rbdvol.Status", &answer);
     if (rc)
         return rc;
+    docker_add_containers(answer);
     if (c->json)
         call_print_json(answer);
     else

@@ -13,7 +13,7 @@ static int help(int argc, char **argv)
         help_overview(stdout);
         return 0;
     }
-    if (argc == 1 && help_command(argv[0], stdout))
+    if (argc == 1 && help_command(argv[0][0] == '-' ? "help" : argv[0], stdout))
         return 0;
     if (help_is_later(argv[0]))
         (void)fprintf(stderr, "rbdvol help: '%s' is not in this version yet\n", argv[0]);

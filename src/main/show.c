@@ -115,37 +115,55 @@ void show_volume(const json_t *volume)
     }
 }
 
-/* "3f2a91bc0d12 x2, (no ID)": IDs are 64 digits, of which twelve tell them apart, as everywhere in Docker. */
-static void holders_text(const json_t *holders, char *buf, size_t size)
+/* "web 3f2a91bc0d12 x2, (no ID)": the containers' names, where Docker told them, then the IDs. These are 64
+ * digits, of which twelve tell them apart, as everywhere in Docker. */
+static void holders_text(const json_t *volume, char *buf, size_t size)
 {
     size_t i, len = 0;
-    json_t *holder;
+    json_t *holder, *name;
     buf[0] = '\0';
-    json_array_foreach(holders, i, holder)
+    json_array_foreach(json_object_get(volume, "Containers"), i, name)
+    {
+        const char *text = json_string_value(name);
+        int n = snprintf(buf + len, size - len, "%s ", text ? text : "?");
+        if (n < 0 || (size_t)n >= size - len)
+            return;
+        len += (size_t)n;
+    }
+    json_array_foreach(json_object_get(volume, "Holders"), i, holder)
     {
         const char *id = text_of(holder, "ID");
         json_int_t count = json_integer_value(json_object_get(holder, "Count"));
         char times[24] = "";
         if (count > 1)
             (void)snprintf(times, sizeof times, " x%lld", (long long)count);
-        int n = snprintf(buf + len, size - len, "%s%.12s%s", len ? ", " : "", *id ? id : "(no ID)", times);
+        int n = snprintf(buf + len, size - len, "%s%.12s%s", i ? ", " : "", *id ? id : "(no ID)", times);
         if (n < 0 || (size_t)n >= size - len)
             return;
         len += (size_t)n;
     }
 }
 
-static void pending_text(const json_t *v, char *buf, size_t size)
+/* What goes on with a volume, what keeps it from where it should be, and when that is tried again: whole,
+ * since this is what somebody is looking for. */
+static void print_pending(const json_t *v)
 {
     const char *busy = text_of(v, "Busy"), *since = text_of(v, "BusySince"), *pending = text_of(v, "Pending");
-    (void)snprintf(buf, size, "%s%s%s%s%s", busy, *busy && *since ? " since " : "", *busy ? since : "",
-                   *busy && *pending ? "; " : "", pending);
+    const char *next = text_of(v, "NextTry");
+    char text[2000];
+    if (!*busy && !*pending)
+        return;
+    (void)snprintf(text, sizeof text, "%s: %s%s%s%s%s%s%s", text_of(v, "Name"), busy,
+                   *busy && *since ? " since " : "", *busy ? since : "", *busy && *pending ? "; " : "",
+                   pending, *next ? "; next try at " : "", next);
+    text_printable(text);
+    (void)puts(text);
 }
 
 static void print_volumes(const json_t *volumes)
 {
-    static const char *const heads[] = { "NAME",       "STATE",   "MAPPER",  "DEVICE",
-                                         "MOUNTED AT", "HOLDERS", "PENDING", NULL };
+    static const char *const heads[] = { "NAME", "STATE", "MAPPER", "DEVICE", "HOLDERS", "MOUNTED AT", NULL };
+    bool pending = false;
     struct table t;
     size_t n;
     auto_free const json_t **all = sorted(volumes, &n);
@@ -160,14 +178,17 @@ static void print_volumes(const json_t *volumes)
         table_add(&t, text_of(all[i], "State"));
         table_add(&t, text_of(all[i], "Mapper"));
         table_add(&t, text_of(all[i], "Device"));
+        holders_text(all[i], text, sizeof text);
+        table_add(&t, text);
         table_add(&t, text_of(all[i], "Mountpoint"));
-        holders_text(json_object_get(all[i], "Holders"), text, sizeof text);
-        table_add(&t, text);
-        pending_text(all[i], text, sizeof text);
-        table_add(&t, text);
+        pending |= *text_of(all[i], "Busy") || *text_of(all[i], "Pending");
     }
     table_print(&t, stdout, screen());
     table_done(&t);
+    if (pending)
+        (void)fputs("\npending\n", stdout);
+    for (size_t i = 0; i < n; i++)
+        print_pending(all[i]);
 }
 
 /* "up: why" with what is known. */

@@ -50,19 +50,22 @@ static size_t width_of(const char *text)
 static void measure(const struct table *t, size_t limit, size_t *widths)
 {
     size_t total = t->columns ? GAP * (t->columns - 1) : 0;
-    unsigned widest = 0;
     for (unsigned c = 0; c < t->columns; c++) {
         widths[c] = width_of(t->heads[c]);
         for (size_t i = c; i < t->n; i += t->columns)
             if (width_of(t->cells[i]) > widths[c])
                 widths[c] = width_of(t->cells[i]);
         total += widths[c];
-        if (widths[c] > widths[widest])
-            widest = c;
     }
-    if (limit && total > limit) {
-        size_t over = total - limit;
-        widths[widest] = widths[widest] > over + CUT_LEFT ? widths[widest] - over : CUT_LEFT;
+    while (limit && total > limit) { /* a column at a time, so that those which are wide share it */
+        unsigned widest = 0;
+        for (unsigned c = 1; c < t->columns; c++)
+            if (widths[c] > widths[widest])
+                widest = c;
+        if (widths[widest] <= CUT_LEFT)
+            return;
+        widths[widest]--;
+        total--;
     }
 }
 

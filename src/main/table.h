@@ -21,6 +21,7 @@ void table_done(struct table *t);
 /* Adds a cell; rows fill from left to right. NULL and "" become "-". Control characters become '?'. */
 void table_add(struct table *t, const char *text);
 
-/* Prints it. Where it is wider than width (0: no limit), the widest column's cells are cut and end in "...".
+/* Prints it. Where it is wider than width (0: no limit), the cells of the widest columns are cut and end in
+ * "...".
  */
 void table_print(const struct table *t, FILE *out, size_t width);

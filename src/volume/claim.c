@@ -60,6 +60,7 @@ static int take_header(struct volumes *e, struct volume *v, const char *id, cons
     };
     (void)snprintf(v->facts.fstype, sizeof v->facts.fstype, "%s", spec.fstype);
     (void)snprintf(v->facts.mount_options, sizeof v->facts.mount_options, "%s", spec.mount_options);
+    memcpy(v->facts.remove, spec.remove, sizeof v->facts.remove);
     return 0;
 }
 

@@ -81,6 +81,7 @@ static int take_spec(const struct source *s, struct createopts *asked, struct er
         of.qos_iops = to->qos_iops;
     if (asked->given & GIVEN_QOS_BPS)
         of.qos_bps = to->qos_bps;
+    memcpy(of.remove, to->remove, sizeof of.remove); /* that of the source is about the source's data */
     of.adopt |= of.formatting;
     of.formatting = false;
     of.ro = of.snapshot = to->ro;

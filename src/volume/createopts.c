@@ -238,6 +238,16 @@ static int parse_bps(struct parse *p, const char *value, struct error *err)
     return 0;
 }
 
+static int parse_remove(struct parse *p, const char *value, struct error *err)
+{
+    enum remove_policy policy;
+    if (!spec_remove_policy(value, &policy))
+        return bad(err, "remove", value, "is not one of trash, delete, rename, ignore");
+    (void)snprintf(p->to->spec.remove, sizeof p->to->spec.remove, "%s", value);
+    p->to->given |= GIVEN_REMOVE;
+    return 0;
+}
+
 static const struct {
     const char *name;
     parse_fn *parse; /* NULL: not in this version yet */
@@ -261,7 +271,7 @@ static const struct {
     { "encrypt", NULL, NULL },
     { "qos-iops", parse_iops, NULL },
     { "qos-bps", parse_bps, NULL },
-    { "remove", NULL, NULL },
+    { "remove", parse_remove, NULL },
     { "mapper", parse_mapper, NULL },
     /* REX-Ray's and the other RBD plugins' spellings */
     { "newfstype", parse_fstype, "fstype" },
@@ -461,6 +471,9 @@ static int match_use(const struct createopts *asked, const struct spec *spec, st
     if ((asked->given & GIVEN_MAPPER) && strcmp(asked->spec.mapper, spec->mapper) != 0)
         return contradiction(err, "mapper", asked->spec.mapper,
                              spec->mapper[0] ? spec->mapper : "the host's");
+    if ((asked->given & GIVEN_REMOVE) && strcmp(asked->spec.remove, spec->remove) != 0)
+        return contradiction(err, "remove", asked->spec.remove,
+                             spec->remove[0] ? spec->remove : "the host's");
     int rc = match_limit(asked->given, GIVEN_QOS_IOPS, "qos-iops", asked->spec.qos_iops, spec->qos_iops, err);
     if (rc == 0)
         rc = match_limit(asked->given, GIVEN_QOS_BPS, "qos-bps", asked->spec.qos_bps, spec->qos_bps, err);

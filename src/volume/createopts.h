@@ -26,9 +26,11 @@ enum createopts_given {
     GIVEN_MAPPER = 1 << 13,
     GIVEN_QOS_IOPS = 1 << 14,
     GIVEN_QOS_BPS = 1 << 15,
+    GIVEN_REMOVE = 1 << 16,
 
     /* what can be noted for an image that others made: it is mounted so from then on */
-    GIVEN_NOTABLE = GIVEN_MOUNT | GIVEN_SHARING | GIVEN_RO | GIVEN_MAPPER | GIVEN_QOS_IOPS | GIVEN_QOS_BPS,
+    GIVEN_NOTABLE =
+        GIVEN_MOUNT | GIVEN_SHARING | GIVEN_RO | GIVEN_MAPPER | GIVEN_QOS_IOPS | GIVEN_QOS_BPS | GIVEN_REMOVE,
 };
 
 struct createopts {

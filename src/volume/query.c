@@ -21,6 +21,7 @@ struct view {
     char owner[400];
     char trouble[1400];
     json_t *holders;
+    enum remove_policy policy; /* the host's */
     bool ambiguous;
 };
 
@@ -28,11 +29,11 @@ static json_t *view_json(struct view *w, const char *asked)
 {
     char features[128], created[32];
     json_t *status = json_pack(
-        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "pool", w->name->pool, "namespace",
+        "{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "pool", w->name->pool, "namespace",
         w->name->ns, "image", w->name->image, "size", (json_int_t)w->facts.size, "fstype", w->facts.fstype,
         "mapper", w->facts.mapper, "device", w->facts.device, "state", w->state, "owner", w->owner,
         "features", image_feature_names(w->facts.features, features, sizeof features), "options",
-        w->facts.mount_options);
+        w->facts.mount_options, "remove", w->facts.remove[0] ? w->facts.remove : spec_remove_name(w->policy));
     json_object_set_new(status, "holders", w->holders ? w->holders : json_array());
     if (w->trouble[0])
         json_object_set_new(status, "trouble", json_string(w->trouble));
@@ -143,6 +144,7 @@ static int view_cluster(struct volumes *e, const struct image_name *name, struct
     if (h.spec && spec_decode(h.spec, &spec, &ignored) == 0) {
         memcpy(w->facts.fstype, spec.fstype, sizeof w->facts.fstype);
         memcpy(w->facts.mount_options, spec.mount_options, sizeof w->facts.mount_options);
+        memcpy(w->facts.remove, spec.remove, sizeof w->facts.remove);
     }
     return view_owner(e, &p, id, w, err);
 }
@@ -151,7 +153,7 @@ int query_get(struct volumes *e, const char *text, json_t **ret, struct error *e
 {
     struct volume_name name;
     struct image_name image;
-    struct view w = { .name = &image };
+    struct view w = { .name = &image, .policy = e->settings->remove };
     int rc = name_parse(e->settings, text, &name, err);
     if (rc < 0)
         return error_prefix(err, "cannot look at '%.100s'", text);
@@ -331,6 +333,11 @@ static json_t *volume_json(struct volumes *e, struct volume *v)
     trouble_text(v, trouble, sizeof trouble);
     if (trouble[0])
         json_object_set_new(j, "Pending", json_string(trouble));
+    if (v->retry_at) {
+        char at[32];
+        clock_rfc3339(time(NULL) + clock_left_ms(v->retry_at) / 1000, at, sizeof at);
+        json_object_set_new(j, "NextTry", json_string(at));
+    }
     return j;
 }
 

@@ -24,8 +24,43 @@ struct work {
     struct volumes *engine;
     struct volume *volume;
     enum remove_policy policy;
+    bool for_good; /* whatever the policy is */
     moment deadline;
 };
+
+/* The volume's own policy, or the host's. What cannot be read may have one that keeps it: it is never deleted
+ * for good. */
+static enum remove_policy policy_of(const struct settings *s, const char *text)
+{
+    auto_spec struct spec spec = { 0 };
+    struct error ignored;
+    enum remove_policy own;
+    if (text && spec_decode(text, &spec, &ignored) < 0)
+        return s->remove == REMOVE_DELETE ? REMOVE_TRASH : s->remove;
+    return spec_remove_policy(spec.remove, &own) ? own : s->remove;
+}
+
+/* Is it to be left alone, whoever uses it? 1 yes, 0 no, or could not ask. */
+static int left_alone(struct work *w, struct error *err)
+{
+    char id[IMAGE_ID_LEN + 1], full[IMAGE_NAME_MAX + 1];
+    auto_free char *text = NULL;
+    auto_place struct place p = PLACE_NONE;
+    const struct image_name *name = &w->volume->name;
+    if (w->for_good)
+        return 0;
+    int rc = engine_place(w->engine, name, &p, err);
+    if (rc == 0)
+        rc = lookup_image(&p, name->image, id, err);
+    if (rc == 0)
+        rc = image_get_meta(&p, id, SPEC_KEY, &text, err);
+    if (rc < 0 && rc != -ENOENT && rc != -ENODATA) /* these two are settled in the gate */
+        return rc;
+    if (policy_of(w->engine->settings, text) != REMOVE_IGNORE)
+        return 0;
+    log_notice("left alone, as remove=ignore says volume=%s", image_name_full(name, full));
+    return 1;
+}
 
 static int check_unused_here(struct volume *v, struct error *err)
 {
@@ -155,10 +190,6 @@ static int say_unknown(int rc, struct error *err)
 static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
                           struct error *err)
 {
-    static const char *const policies[] = { [REMOVE_TRASH] = "trash",
-                                            [REMOVE_DELETE] = "delete",
-                                            [REMOVE_RENAME] = "rename",
-                                            [REMOVE_IGNORE] = "ignore" };
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
     const struct image_name *name = &w->volume->name;
     int rc = check_unused(w, p, id, ctl, err);
@@ -171,7 +202,7 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
         return rc;
     mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
     log_notice("removed volume=%s id=%s policy=%s keep_s=%llu", image_name_full(name, full), id,
-               policies[w->policy], (unsigned long long)keep_seconds(w));
+               spec_remove_name(w->policy), (unsigned long long)keep_seconds(w));
     return w->policy == REMOVE_DELETE ? image_purge(p, id, err) : 0;
 }
 
@@ -215,6 +246,10 @@ static int remove_in_gate(struct work *w, struct error *err)
         return finish_removal(w, &p, id, err);
     if (rc == 0)
         rc = check_ours(name, &h, err);
+    if (rc == 0 && !w->for_good)
+        w->policy = policy_of(w->engine->settings, h.spec);
+    if (rc == 0 && w->policy == REMOVE_IGNORE)
+        return error_set(err, -EAGAIN, "another client has just replaced the image: try again");
     if (rc == 0)
         rc = takeover_run(w->engine, &p, name, id, NULL, NULL, &ctl, err);
     return rc < 0 ? rc : remove_claimed(w, &p, id, &ctl, err);
@@ -234,9 +269,12 @@ static void take_down(struct work *w)
 static int work_run(void *arg, struct error *err)
 {
     struct work *w = arg;
+    int rc = left_alone(w, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
     if (stale_drop(w->engine, w->volume) > 0)
         take_down(w);
-    int rc = volume_gate_enter(w->volume, "removing", w->deadline, err);
+    rc = volume_gate_enter(w->volume, "removing", w->deadline, err);
     if (rc < 0)
         return rc;
     rc = remove_in_gate(w, err);
@@ -261,15 +299,14 @@ int remove_volume(struct volumes *e, const char *text, bool for_good, moment dea
         return 0;
     if (rc < 0)
         return error_prefix(err, "cannot remove '%.100s'", text);
-    if (!for_good && e->settings->remove == REMOVE_IGNORE) {
-        log_notice("left alone, as remove=ignore says volume=%s", image_name_full(&image, full));
-        return 0;
-    }
     struct work *w = calloc(1, sizeof *w);
     if (!w)
         abort();
-    *w = (struct work){ e, registry_get(&e->registry, &image), for_good ? REMOVE_DELETE : e->settings->remove,
-                        deadline };
+    *w = (struct work){ .engine = e,
+                        .volume = registry_get(&e->registry, &image),
+                        .policy = for_good ? REMOVE_DELETE : e->settings->remove,
+                        .for_good = for_good,
+                        .deadline = deadline };
     engine_work_begins(e);
     rc = job_run(work_run, work_release, w, deadline, err);
     return rc < 0 ? error_prefix(err, "cannot remove '%s'", image_name_full(&image, full)) : 0;

@@ -11,7 +11,7 @@
 static const char *const known[] = { "version", "fstype",   "mkfs-options", "mount-options", "uid",
                                      "gid",     "mode",     "sharing",      "fresh",         "formatting",
                                      "adopt",   "ro",       "snapshot",     "new-uuid",      "from",
-                                     "mapper",  "qos-iops", "qos-bps" };
+                                     "mapper",  "qos-iops", "qos-bps",      "remove" };
 
 bool spec_is_mapper(const char *name)
 {
@@ -20,6 +20,26 @@ bool spec_is_mapper(const char *name)
         if (strcmp(names[i], name) == 0)
             return true;
     return false;
+}
+
+static const char *const remove_names[] = { [REMOVE_TRASH] = "trash",
+                                            [REMOVE_DELETE] = "delete",
+                                            [REMOVE_RENAME] = "rename",
+                                            [REMOVE_IGNORE] = "ignore" };
+
+bool spec_remove_policy(const char *name, enum remove_policy *ret)
+{
+    for (size_t i = 0; i < sizeof remove_names / sizeof *remove_names; i++)
+        if (strcmp(remove_names[i], name) == 0) {
+            *ret = (enum remove_policy)i;
+            return true;
+        }
+    return false;
+}
+
+const char *spec_remove_name(enum remove_policy policy)
+{
+    return remove_names[policy];
 }
 
 static void join_with_plus(char *options)
@@ -84,6 +104,17 @@ static int take_limit(const json_t *in, const char *key, uint64_t *to, struct er
     return 0;
 }
 
+/* What it names must be something that this program knows. */
+static int check_names(const struct spec *s, struct error *err)
+{
+    enum remove_policy policy;
+    if (s->mapper[0] && !spec_is_mapper(s->mapper))
+        return error_set(err, -EINVAL, "mapper '%s' is not one of auto, krbd, nbd, fuse", s->mapper);
+    if (s->remove[0] && !spec_remove_policy(s->remove, &policy))
+        return error_set(err, -EINVAL, "remove '%s' is not one of trash, delete, rename, ignore", s->remove);
+    return 0;
+}
+
 /* What only some volumes have. */
 static int take_rest(const json_t *in, struct spec *s, struct error *err)
 {
@@ -102,8 +133,10 @@ static int take_rest(const json_t *in, struct spec *s, struct error *err)
         rc = take_limit(in, "qos-iops", &s->qos_iops, err);
     if (rc == 0)
         rc = take_limit(in, "qos-bps", &s->qos_bps, err);
-    if (rc == 0 && s->mapper[0] && !spec_is_mapper(s->mapper))
-        return error_set(err, -EINVAL, "mapper '%s' is not one of auto, krbd, nbd, fuse", s->mapper);
+    if (rc == 0)
+        rc = take_text(in, "remove", s->remove, sizeof s->remove, err);
+    if (rc == 0)
+        rc = check_names(s, err);
     if (rc == 0 && s->snapshot && !s->ro)
         return error_set(err, -EINVAL, "it is a snapshot, but not read-only");
     return rc;
@@ -201,6 +234,8 @@ static void encode_rest(const struct spec *s, json_t *out)
         json_object_set_new(out, "qos-iops", json_integer((json_int_t)s->qos_iops));
     if (s->qos_bps)
         json_object_set_new(out, "qos-bps", json_integer((json_int_t)s->qos_bps));
+    if (s->remove[0])
+        json_object_set_new(out, "remove", json_string(s->remove));
 }
 
 char *spec_encode(const struct spec *s)

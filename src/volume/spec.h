@@ -29,6 +29,7 @@ struct spec {
     bool new_uuid;   /* a clone: its file system gets an identity of its own at the next Mount */
     char from[SPEC_FROM_MAX + 1]; /* what it is a clone of: "rbd/db@mon"; "" if it is none */
     char mapper[8];               /* "": the host's choice */
+    char remove[8];               /* a remove policy's name; "": the host's */
     uint64_t qos_iops, qos_bps;   /* limits of its I/O, per second; 0: none */
     json_t *unknown; /* members that this version does not know: written back as they were. NULL: none */
 };
@@ -53,3 +54,7 @@ const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_WORDS
 
 /* Is this the name of a mapper, or auto? */
 bool spec_is_mapper(const char *name);
+
+/* "trash", "delete", "rename", "ignore": a remove policy by its name (false: it is none), and its name. */
+bool spec_remove_policy(const char *name, enum remove_policy *ret);
+const char *spec_remove_name(enum remove_policy policy);

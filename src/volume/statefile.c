@@ -27,10 +27,10 @@ static char *encode(const struct volumes *e, const struct volume *v)
 {
     const struct volume_facts *f = &v->facts;
     json_auto_t *facts =
-        json_pack("{s:I, s:I, s:I, s:s, s:s, s:b, s:s, s:s, s:b}", "size", (json_int_t)f->size, "features",
-                  (json_int_t)f->features, "created", (json_int_t)f->created, "fstype", f->fstype,
+        json_pack("{s:I, s:I, s:I, s:s, s:s, s:b, s:s, s:s, s:s, s:b}", "size", (json_int_t)f->size,
+                  "features", (json_int_t)f->features, "created", (json_int_t)f->created, "fstype", f->fstype,
                   "mount-options", f->mount_options, "shared", f->sharing == SHARING_HOST, "device",
-                  f->device, "mapper", f->mapper, "frozen", f->frozen);
+                  f->device, "mapper", f->mapper, "remove", f->remove, "frozen", f->frozen);
     json_auto_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:o}", "version", STATE_VERSION,
                                "boot_id", e->host.boot_id, "pool", v->name.pool, "namespace", v->name.ns,
                                "image", v->name.image, "image_id", v->image_id, "mapping", v->mapping.id,
@@ -80,6 +80,7 @@ static int decode_facts(const json_t *j, struct volume_facts *f)
     f->created = (time_t)json_integer_value(json_object_get(j, "created"));
     f->sharing = json_is_true(json_object_get(j, "shared")) ? SHARING_HOST : SHARING_EXCLUSIVE;
     f->frozen = json_is_true(json_object_get(j, "frozen"));
+    (void)take_text(j, "remove", f->remove, sizeof f->remove); /* earlier versions did not write it */
     if (take_text(j, "fstype", f->fstype, sizeof f->fstype) < 0 ||
         take_text(j, "mount-options", f->mount_options, sizeof f->mount_options) < 0 ||
         take_text(j, "device", f->device, sizeof f->device) < 0 ||

@@ -31,6 +31,7 @@ struct volume_facts {
     enum sharing sharing;
     char device[32];
     char mapper[8];
+    char remove[8];       /* "": the host's policy */
     bool frozen;          /* by a snapshot that is being made: a later daemon thaws it */
     char mapper_why[240]; /* of `auto`: why it is not one before it; "" after a restart */
 };

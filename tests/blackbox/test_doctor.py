@@ -123,3 +123,46 @@ def test_a_scratch_dir_that_takes_no_file(doctor):
 def test_the_administrator_s_key_is_warned_of(doctor):
     _, found = doctor(user="admin")
     assert "client.admin" in found["user"][0][1]
+
+
+def elsewhere(world, prepare, *options):
+    """Doctor in a mount namespace of its own, in which a shell has prepared something."""
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", f'{prepare} && exec "$@"', "sh", RBDVOL, "doctor",
+                           f"--ceph-conf={world.cluster.conf}", f"--scratch-dir={world.dir}", *options],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False, env=clean_env())
+    return done.returncode, done.stdout
+
+
+def test_a_mount_root_that_docker_cannot_see(world):
+    """Mounts that do not propagate: a container would get an empty directory."""
+    for name in ("host", "mnt"):
+        os.makedirs(f"{world.dir}/{name}")
+    prepare = "mount -t tmpfs tmpfs host && mount --make-shared host && mount --bind host mnt && mount --make-slave mnt"
+    status, told = elsewhere(world, f"cd {world.dir} && {prepare}", f"--mount-root={world.dir}/mnt")
+    assert status == 1
+    assert "invisible to Docker" in told and "run it where Docker runs" in told, told
+
+
+def test_a_missing_module(world, doctor):
+    """Asked for by name; and with nothing at all that could map."""
+    if not os.path.exists("/sys/bus/rbd"):
+        status, found = doctor(mapper="krbd")
+        assert status == 1
+        problem(found, "mapper", "mapper=krbd cannot be used here", "modprobe rbd")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(f"{world.dir}/no-device")  # which cannot be opened
+    status, told = elsewhere(world, f"mount --bind {world.dir}/no-device /dev/fuse", "--mapper=fuse")
+    assert status == 1 and "mapper=fuse cannot be used here" in told and "modprobe fuse" in told, told
+
+
+def test_a_second_plugin_of_the_same_name(world):
+    """Docker would take the other one's socket, or its spec file."""
+    prepare = f"mkdir -p /etc/docker/plugins {world.dir}/specs && mount --bind {world.dir}/specs /etc/docker/plugins && " \
+              "echo unix:///elsewhere.sock >/etc/docker/plugins/twice.spec"
+    made = [folder for folder in ("/etc/docker", "/etc/docker/plugins") if not os.path.isdir(folder)]
+    try:
+        _, told = elsewhere(world, prepare, "--name=twice", f"--socket={world.dir}/doctor.sock")
+    finally:
+        for folder in reversed(made):
+            os.rmdir(folder)
+    assert "/etc/docker/plugins/twice.spec also tells Docker of a plugin 'twice'" in told, told

@@ -209,6 +209,54 @@ def test_rm_delete_is_for_good_whatever_the_policy(world, daemon):
     assert world.cluster.images() == [] and trash(world) == {} and headers(world) == []
 
 
+# -- a policy of the volume's own
+
+
+@pytest.mark.parametrize("host", ["trash", "delete", "rename", "ignore"])
+def test_a_volumes_own_policy_comes_before_the_hosts(world, host):
+    """On every host, by Docker's Remove and by rbdvol rm; shown by Get."""
+    d = world.daemon(remove=host).await_cluster()
+    for policy in ("trash", "delete", "rename", "ignore"):
+        d.create(policy, remove=policy, **SMALL)
+        assert d.get(policy)["Status"]["remove"] == policy
+    d.create("plain", **SMALL)
+    assert d.get("plain")["Status"]["remove"] == host
+    d.mount("ignore", "a")
+    d.restart()
+    assert d.get("ignore")["Status"]["remove"] == "ignore"
+    d.unmount("ignore", "a")
+    for policy in ("trash", "delete", "ignore"):
+        d.remove(policy)
+    done = d.cli("rm", "rename")
+    assert done.returncode == 0, done.stderr
+    assert sorted(world.cluster.images()) == ["ignore", "plain", "zz_rename"]
+    assert list(trash(world)) == ["trash"]
+    done = d.cli("rm", "ignore", "--delete")
+    assert done.returncode == 0, done.stderr
+    assert sorted(world.cluster.images()) == ["plain", "zz_rename"] and list(trash(world)) == ["trash"]
+
+
+def test_a_volumes_own_policy_is_not_changed_by_another_create(world, daemon):
+    """As with the other options: what is there is what was asked for, or refused."""
+    daemon.create("db", remove="ignore", **SMALL)
+    daemon.create("db", remove="ignore")
+    daemon.create("db")
+    err = daemon.refused("Create", Name="db", Opts={"remove": "delete"})
+    assert "remove ignore" in err and "delete was asked for" in err
+    world.cluster.rbd("create", "rbd/theirs", "--size", "64")
+    daemon.create("theirs", remove="rename")
+    daemon.remove("theirs")
+    assert sorted(world.cluster.images()) == ["db", "zz_theirs"]
+
+
+def test_a_clone_does_not_inherit_its_sources_policy(world, daemon):
+    daemon.create("db", remove="delete", **SMALL)
+    daemon.create("copy", **{"from": "db"})
+    assert daemon.get("copy")["Status"]["remove"] == "trash"
+    daemon.remove("copy")
+    assert list(trash(world)) == ["copy"]
+
+
 # -- trash, and for how long
 
 

@@ -9,6 +9,7 @@ import time
 
 import image
 import pytest
+from waiting import until
 
 MIB = 1 << 20
 
@@ -88,6 +89,27 @@ def test_the_owner_of_the_root_is_as_asked_with_setgid(daemon):
     daemon.create("db", size="300M", fstype="ext4", uid="1234", gid="5678", mode="2770")
     s = os.stat(daemon.mount("db", "a"))
     assert (s.st_uid, s.st_gid, stat.S_IMODE(s.st_mode)) == (1234, 5678, 0o2770)
+    daemon.unmount("db", "a")
+
+
+def test_in_a_user_namespace_the_owner_is_less_by_the_offset(daemon):
+    """As in a container under userns-remap: what the manual says of uid and gid."""
+    daemon.create("db", size="300M", fstype="ext4", uid="100999", gid="100999", mode="0700")
+    path = daemon.mount("db", "a")
+    with subprocess.Popen(["unshare", "--user", "sleep", "infinity"]) as remapped:
+        try:
+            namespace = f"/proc/{remapped.pid}/ns/user"
+            until(lambda: os.readlink(namespace) != os.readlink("/proc/self/ns/user"), "a user namespace of its own")
+            for table in ("uid_map", "gid_map"):
+                with open(f"/proc/{remapped.pid}/{table}", "w", encoding="ascii") as f:
+                    f.write("0 100000 65536\n")
+            inside = ["nsenter", f"--user={namespace}", f"--wd={path}", "--setuid=999", "--setgid=999"]
+            seen = subprocess.run([*inside, "stat", "-c", "%u %g", "."], capture_output=True, text=True, check=True).stdout
+            assert seen == "999 999\n"
+            subprocess.run([*inside, "touch", "mine"], check=True)
+        finally:
+            remapped.kill()
+    assert os.stat(f"{path}/mine").st_uid == 100999
     daemon.unmount("db", "a")
 
 

@@ -155,24 +155,3 @@ int image_check_blank(const struct place *p, const char *id, struct error *err)
 {
     return look_at("image_check_blank", p, id, blank, NULL, err);
 }
-
-int image_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
-                       void *arg, struct error *err)
-{
-    (void)visit;
-    (void)arg;
-    return fake_call("image_trashed_each", fake_pool_of(p)->name, err);
-}
-
-int image_restore(const struct place *p, const char *id, const char *name, struct error *err)
-{
-    (void)p;
-    (void)name;
-    return fake_call("image_restore", id, err);
-}
-
-int image_purge_now(const struct place *p, const char *id, struct error *err)
-{
-    (void)p;
-    return fake_call("image_purge_now", id, err);
-}

@@ -484,6 +484,9 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
         if (busy(image))
             return error_set(err, -EBUSY, "image '%s' is in use by another client", name);
         image->trashed = true;
+        image->moved = time(NULL);
+        image->keep_s = delay_s;
+        memcpy(image->was, image->listed, sizeof image->was);
         image->listed[0] = '\0';
         for (size_t i = 0; i < 2; i++) /* what another name's object says stays, as with rbd_trash_move */
             if (strcmp(image->objects[i], name) == 0)
@@ -515,6 +518,52 @@ int image_purge(const struct place *p, const char *id, struct error *err)
     }
     fake_changed("purge");
     return fake_call_end("image_purge", id, err);
+}
+
+int image_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
+                       void *arg, struct error *err)
+{
+    int rc = fake_call("image_trashed_each", fake_pool_of(p)->name, err);
+    LOCK_SCOPE(&world);
+    for (size_t i = 0; rc == 0 && i < IMAGES; i++) {
+        struct image_trashed one = { .moved = images[i].moved,
+                                     .until = images[i].moved + (time_t)images[i].keep_s };
+        if (!images[i].used || !images[i].trashed || !images[i].moved || images[i].pool != fake_pool_of(p))
+            continue;
+        memcpy(one.id, images[i].id, sizeof one.id);
+        memcpy(one.name, images[i].was, sizeof one.name);
+        visit(arg, &one);
+    }
+    return rc;
+}
+
+int image_restore(const struct place *p, const char *id, const char *name, struct error *err)
+{
+    int rc = fake_call("image_restore", id, err);
+    if (rc < 0)
+        return rc;
+    LOCK_SCOPE(&world);
+    struct fake_image *image = fake_image_by_id(p, id);
+    for (size_t i = 0; i < IMAGES; i++)
+        if (images[i].used && images[i].pool == fake_pool_of(p) && strcmp(images[i].listed, name) == 0)
+            return error_set(err, -EEXIST, "there is an image '%s'", name);
+    if (!image || !image->trashed)
+        return error_set(err, -ENODEV, "image id %s is not in the trash any more", id);
+    image->trashed = false;
+    (void)snprintf(image->listed, sizeof image->listed, "%s", name);
+    (void)snprintf(image->objects[0], sizeof image->objects[0], "%s", name);
+    return 0;
+}
+
+int image_purge_now(const struct place *p, const char *id, struct error *err)
+{
+    {
+        LOCK_SCOPE(&world);
+        const struct fake_image *image = fake_image_by_id(p, id);
+        if (image && image->snapshots)
+            return error_set(err, -EBUSY, "image id %s has snapshots, or clones that need it", id);
+    }
+    return image_purge(p, id, err);
 }
 
 void fake_watches_end(const char *address)

@@ -34,6 +34,9 @@ struct fake_image {
     char listed[256];     /* the name in the pool's directory; "": not there */
     char objects[2][256]; /* the names whose rbd_id objects give this id */
     bool trashed;
+    char was[256];   /* its name then */
+    time_t moved;    /* into the trash; 0: by another program */
+    uint64_t keep_s; /* and for how long */
     uint64_t size;
     uint8_t order;
     uint64_t features;

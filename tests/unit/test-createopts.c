@@ -281,9 +281,37 @@ static void spellings_of_one_option_must_not_contradict(void **state)
     assert_string_equal(good("{\"newfstype\":\"ext4\",\"fstype\":\"ext4\"}").spec.fstype, "ext4");
 }
 
+static void a_volume_may_have_a_remove_policy_of_its_own(void **state)
+{
+    static const char *const all[] = { "trash", "delete", "rename", "ignore" };
+    static const char *const wrong[] = { "", "Trash", "trash+delete", "zz", "deleted" };
+    char opts[64];
+    (void)state;
+    assert_string_equal(good("{}").spec.remove, "");
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        (void)snprintf(opts, sizeof opts, "{\"remove\":\"%s\"}", all[i]);
+        struct createopts o = good(opts);
+        assert_string_equal(o.spec.remove, all[i]);
+        assert_int_equal(o.given, GIVEN_REMOVE);
+        assert_true(o.given & GIVEN_NOTABLE);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        (void)snprintf(opts, sizeof opts, "{\"remove\":\"%s\"}", wrong[i]);
+        bad(&defaults, "db", opts, "is not one of trash, delete, rename, ignore");
+    }
+    struct createopts o = good("{\"remove\":\"ignore\"}");
+    struct image_header h = { .size = 1, .order = 22, .features = IMAGE_FEATURES_DEFAULT };
+    struct spec have = { .fstype = "xfs" };
+    struct error err;
+    assert_int_equal(createopts_match(&o, &h, "", &have, &err), -EEXIST);
+    assert_non_null(strstr(err.msg, "remove the host's, and ignore was asked for"));
+    (void)snprintf(have.remove, sizeof have.remove, "ignore");
+    assert_int_equal(createopts_match(&o, &h, "", &have, &err), 0);
+}
+
 static void what_is_unknown_or_yet_to_come_is_refused_by_name(void **state)
 {
-    static const char *const later[] = { "encrypt", "remove" };
+    static const char *const later[] = { "encrypt" };
     (void)state;
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         char opts[64], message[64];
@@ -403,6 +431,7 @@ int main(void)
         cmocka_unit_test(layouts_are_powers_of_two_and_known_features),
         cmocka_unit_test(a_place_may_be_said_once),
         cmocka_unit_test(other_plugins_spellings_are_understood),
+        cmocka_unit_test(a_volume_may_have_a_remove_policy_of_its_own),
         cmocka_unit_test(what_is_unknown_or_yet_to_come_is_refused_by_name),
         cmocka_unit_test(only_what_was_given_is_compared),
         cmocka_unit_test(of_an_image_made_by_others_only_size_and_layout_are_known),

@@ -126,6 +126,56 @@ static void the_policy_ignore_leaves_it(void **state)
     fixture_expect_trace("");
 }
 
+/* A volume whose spec says what is to be done when it is removed. */
+static void volume_with(const char *policy)
+{
+    char text[80];
+    (void)snprintf(text, sizeof text, "{\"version\":1,\"fstype\":\"xfs\",\"remove\":\"%s\"}", policy);
+    fake_image_set(&fake_volume_add(NULL, "db")->spec, text);
+}
+
+static void a_volumes_own_policy_comes_before_the_hosts(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    volume_with("delete");
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_int_equal(fake_image_count() + fake_trash_count(), 0);
+    volume_with("rename");
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_non_null(fake_image_find("rbd", "zz_db"));
+    f->settings.remove = REMOVE_DELETE;
+    volume_with("trash");
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_int_equal(fake_trash_count(), 1);
+    volume_with("ignore");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    assert_int_equal(take_away(f, "db", &err), 0); /* as with the host's, whoever uses it */
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_non_null(fake_image_find("rbd", "db"));
+    assert_int_equal(remove_volume(f->engine, "db", true, clock_in_ms(10000), &err), 0);
+    assert_null(fake_image_find("rbd", "db"));
+    f->settings.remove = REMOVE_IGNORE;
+    volume_with("trash");
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_int_equal(fake_trash_count(), 2);
+}
+
+static void a_policy_that_cannot_be_read_does_not_delete_for_good(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    f->settings.remove = REMOVE_DELETE;
+    volume_with("burn");
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_int_equal(fake_trash_count(), 1);
+    f->settings.remove = REMOVE_IGNORE; /* and what cannot be asked is not known to be ignored */
+    volume_with("trash");
+    fake_fail("image_get_meta", -ETIMEDOUT, 1);
+    assert_int_equal(take_away(f, "db", &err), -ETIMEDOUT);
+}
+
 static void a_volume_in_use_is_refused_and_says_by_whom(void **state)
 {
     struct fixture *f = *state;
@@ -317,6 +367,8 @@ int main(void)
         TEST(delete_goes_through_the_trash),
         TEST(the_policy_rename_keeps_the_image_under_a_free_name),
         TEST(the_policy_ignore_leaves_it),
+        TEST(a_volumes_own_policy_comes_before_the_hosts),
+        TEST(a_policy_that_cannot_be_read_does_not_delete_for_good),
         TEST(a_volume_in_use_is_refused_and_says_by_whom),
         TEST(a_volume_of_a_dead_host_is_removed),
         TEST(what_a_daemon_that_was_killed_left_does_not_stand_in_the_way),

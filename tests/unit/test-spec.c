@@ -18,7 +18,8 @@ static void a_spec_is_read_as_it_was_written(void **state)
                       .mode = 02775,
                       .sharing = SHARING_HOST,
                       .fresh = true,
-                      .formatting = true };
+                      .formatting = true,
+                      .remove = "delete" };
     auto_spec struct spec again = { 0 };
     struct error err;
     (void)state;
@@ -33,6 +34,7 @@ static void a_spec_is_read_as_it_was_written(void **state)
     assert_int_equal(again.sharing, s.sharing);
     assert_true(again.fresh);
     assert_true(again.formatting);
+    assert_string_equal(again.remove, "delete");
     assert_null(again.unknown);
     auto_free char *second = spec_encode(&again);
     assert_string_equal(second, text);
@@ -131,6 +133,8 @@ static void what_this_program_would_not_have_written_is_refused(void **state)
         "{\"version\":1,\"fstype\":\"xfs\",\"fresh\":\"yes\"}",
         "{\"version\":1,\"fstype\":\"xfs\",\"fresh\":1}",
         "{\"version\":1,\"fstype\":\"xfs\",\"formatting\":null}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"remove\":\"burn\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"remove\":1}",
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
