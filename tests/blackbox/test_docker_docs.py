@@ -37,7 +37,8 @@ NOT_HERE = {
 }
 
 # What stands for something else in a line.
-SPOKEN = [(" -it ", " -i "), (" debian bash", " debian true"), ("NAME@MON", "db@mon"), ("NAME", "db"), ("NEW", "new"), ("MON", "mon")]
+# The test's cluster has a client.rbdvol that may use all pools.
+SPOKEN = [("get-or-create client.rbdvol", "get-or-create client.reader"), (" -it ", " -i "), (" debian bash", " debian true"), ("NAME@MON", "db@mon"), ("NAME", "db"), ("NEW", "new"), ("MON", "mon")]
 
 
 def text_of(page):
@@ -157,6 +158,8 @@ def test_the_readmes_commands_work(machine):
 def prepare(machine, name, line):
     """A volume to speak of: there, with a snapshot, mounted where the command needs that; and others not in the way."""
     machine.type(f"rbdvol rm {name} --delete")
+    for entry in machine.world.cluster.trash():
+        machine.works(f"rbdvol trash purge {entry['id']}")
     for other in ("new", "db-test"):
         machine.type(f"rbdvol rm {other} --delete")
     if " create NAME" in line or f" create {name} " in line and "snap" not in line:
@@ -170,7 +173,7 @@ def prepare(machine, name, line):
 
 def run_one(machine, name, line):
     """With what it needs, and then without."""
-    mounted = re.search(r" (path|trim) ", line)
+    mounted = re.search(r" (path|trim|release) ", line)
     prepare(machine, name, line)
     if mounted:
         machine.daemon.mount(name, "a")
