@@ -84,10 +84,10 @@ static int read_back(const struct place *p, const char *address, struct error *e
     char when[32];
     clock_rfc3339(until, when, sizeof when);
     return error_set(
-        err, -EIO,
+        err, -EBUSY,
         "client %s was put on the cluster's blocklist by somebody else, until %s: too short to be "
-        "safe, and Ceph lengthens no entry; `ceph osd blocklist rm %s` takes it away, so that a "
-        "longer one can be made",
+        "safe, and Ceph lengthens no entry; try again then, or after `ceph osd blocklist rm %s`, so that a "
+        "lasting one is made first",
         address, when, address);
 }
 

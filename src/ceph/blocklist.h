@@ -13,7 +13,8 @@ bool blocklist_address_ok(const char *address);
 /* Fences the client instance at `address` for 30 days, reads the entry back, and waits until this connection
  * has the OSD map with it: what it does from then on, every OSD does after it has the map, too. For 30 days,
  * since a write that was queued at the fenced client lands when the entry expires before it is sent (Ceph's
- * default is an hour). Bounded by the deadline, after which it may or may not be fenced. -EPERM: the key's
+ * default is an hour). Bounded by the deadline, after which it may or may not be fenced. -EBUSY: somebody's
+ * shorter entry is there, which Ceph does not lengthen: until when, and the way out; -EPERM: the key's
  * capabilities do not allow it; -EINVAL: not an exact address. */
 int blocklist_add(const struct place *p, const char *address, moment deadline, struct error *err);
 

@@ -96,13 +96,18 @@ int owner_write(const struct place *p, const char *id, const struct owner_self *
     return error_set(err, -EBUSY, "cannot write the owner record: another one keeps coming back");
 }
 
+int owner_forget(const struct place *p, const char *id, const struct owner_record *r, struct error *err)
+{
+    return imagelock_break(p, id, OWNER_LOCK, &r->holder, err);
+}
+
 int owner_remove(const struct place *p, const char *id, const struct owner_self *self, struct error *err)
 {
     struct owner_record r;
     int rc = owner_read(p, id, &r, err);
     if (rc <= 0 || !owner_is_self(&r, self))
         return rc < 0 ? rc : 0;
-    return imagelock_break(p, id, OWNER_LOCK, &r.holder, err);
+    return owner_forget(p, id, &r, err);
 }
 
 /* The mutex is held by somebody: is it an earlier daemon of ours? Then takes it away. */

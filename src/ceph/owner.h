@@ -43,6 +43,9 @@ int owner_read(const struct place *p, const char *id, struct owner_record *ret, 
 int owner_write(const struct place *p, const char *id, const struct owner_self *self, const char *mapping,
                 const char *address, struct error *err);
 
+/* Removes the record that was read, whose client has been fenced. Not there any more: success. */
+int owner_forget(const struct place *p, const char *id, const struct owner_record *r, struct error *err);
+
 /* Removes this host's and instance's record, whichever client of ours wrote it. Somebody else's stays. */
 int owner_remove(const struct place *p, const char *id, const struct owner_self *self, struct error *err);
 

@@ -18,12 +18,12 @@ static enum owner_kind kind_of(struct volumes *e, const struct ownership *o, con
 }
 
 /* The record tells of a client that is not the lock's: does that one still watch? */
-static int look_for_stray(const struct place *p, const char *id, const char *address, struct ownership *o,
-                          struct error *err)
+static int look_at_former(const struct place *p, const char *id, const struct owner_record *r,
+                          struct ownership *o, struct error *err)
 {
-    int rc = image_watched_by(p, id, address, err);
-    if (rc == 1)
-        (void)snprintf(o->stray, sizeof o->stray, "%s", address);
+    int rc = image_watched_by(p, id, r->address, err);
+    o->former = *r;
+    o->former_watches = rc == 1;
     return rc < 0 ? rc : 0;
 }
 
@@ -42,7 +42,7 @@ int ownership_look(struct volumes *e, const struct place *p, const char *id, str
                     (o.kind == OWNER_SELF && recorded && strcmp(r.address, o.holder.address) == 0)))
         o.record = r;
     else if (rc == 0 && recorded)
-        rc = look_for_stray(p, id, r.address, &o, err);
+        rc = look_at_former(p, id, &r, &o, err);
     if (rc == 0 && held) {
         rc = image_watched_by(p, id, o.holder.address, err);
         o.watches = rc == 1;

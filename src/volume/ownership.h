@@ -18,7 +18,8 @@ struct ownership {
     struct lock_holder holder;  /* of the image's lock; empty for OWNER_NONE */
     struct owner_record record; /* of OWNER_SELF (mapping "": an earlier daemon) and OWNER_HOST */
     bool watches;               /* the lock's client has a watch: for a managed lock, no watch proves death */
-    char stray[ADDRESS_MAX]; /* a client that the record names and that watches, but has no lock (any more) */
+    struct owner_record former; /* of a client that has no lock (any more); address "": there is none */
+    bool former_watches;
 };
 
 /* Never takes or changes anything. 0, or could not ask. -ENOENT: the image is gone. */

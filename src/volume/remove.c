@@ -251,7 +251,7 @@ static int remove_in_gate(struct work *w, struct error *err)
     if (rc == 0 && w->policy == REMOVE_IGNORE)
         return error_set(err, -EAGAIN, "another client has just replaced the image: try again");
     if (rc == 0)
-        rc = takeover_run(w->engine, &p, name, id, NULL, NULL, &ctl, err);
+        rc = takeover_to_remove(w->engine, &p, name, id, &ctl, err);
     return rc < 0 ? rc : remove_claimed(w, &p, id, &ctl, err);
 }
 

@@ -24,6 +24,9 @@ static void pause_for(long ms)
     (void)nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000L }, NULL);
 }
 
+/* What for: is anything to be written to the image, or read from it, afterwards? */
+enum use { USE_WRITE, USE_NONE };
+
 enum verdict { VERDICT_TAKE, VERDICT_WAIT };
 
 /* An owner that lives, or that nobody may take from: says who it is and what can be done. */
@@ -51,9 +54,8 @@ static int refuse(const struct image_name *name, const struct ownership *o, cons
 }
 
 /* Of this host and instance: is what had the lock gone? */
-static bool own_is_gone(struct volumes *e, const struct ownership *o)
+static bool own_is_gone(struct volumes *e, const struct owner_record *r)
 {
-    const struct owner_record *r = &o->record;
     if (r->mapping[0] == '\0')
         return true; /* an earlier daemon's control client */
     if (strcmp(r->boot_id, e->host.boot_id) != 0)
@@ -66,7 +68,7 @@ static int judge_watching(struct volumes *e, const struct place *p, const struct
                           const char *id, const struct ownership *o, bool patient, enum verdict *ret,
                           struct error *err)
 {
-    bool gone = o->kind == OWNER_SELF && own_is_gone(e, o);
+    bool gone = o->kind == OWNER_SELF && own_is_gone(e, &o->record);
     /* Only another rbdvol is known to answer as long as it lives, whatever else it does. */
     bool silent = patient && !gone && e->settings->takeover == TAKEOVER_SILENT &&
                   (o->kind == OWNER_HOST || o->kind == OWNER_SELF);
@@ -141,17 +143,6 @@ int takeover_await(struct volumes *e, const struct place *p, const struct image_
     }
 }
 
-/* A client that the record names watches, but has no lock: it is closing after an orderly release, or it lost
- * its lock without being fenced (`rados lock break`) and may have writes on their way. */
-static int await_closed(const struct place *p, const char *id, const char *address, struct error *err)
-{
-    moment end = clock_in_ms(CLOSING_MS);
-    int rc;
-    while ((rc = image_watched_by(p, id, address, err)) == 1 && clock_left_ms(end) > 0)
-        pause_for(CLOSING_LOOK);
-    return rc;
-}
-
 int takeover_fence(const struct place *p, const struct image_name *name, const char *address, const char *why,
                    struct ctl *ctl, struct error *err)
 {
@@ -166,42 +157,93 @@ int takeover_fence(const struct place *p, const struct image_name *name, const c
     return rc;
 }
 
-static int clear_stray(const struct place *p, const struct image_name *name, const char *id,
-                       const struct ownership *o, struct ctl *ctl, struct error *err)
+/* May the client that had the lock before still write? One that watches may; of one that does not, nothing is
+ * known but for our own: an orderly Unmount takes its record away, and what an administrator does about a
+ * lock fences for an hour at most. */
+static bool may_write(struct volumes *e, const struct ownership *o, enum use use)
 {
-    if (o->stray[0] == '\0')
-        return 0;
-    int rc = await_closed(p, id, o->stray, err);
-    return rc == 1 ? takeover_fence(p, name, o->stray, "it has the image open, and lost its lock", ctl, err)
-                   : rc;
+    const struct owner_record *r = &o->former;
+    if (r->address[0] == '\0' || o->former_watches)
+        return o->former_watches;
+    return use == USE_WRITE && !(owner_is_self(r, &e->self) && own_is_gone(e, r));
 }
 
-int takeover_take(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
-                  const struct ownership *judged, struct ctl *ctl, struct error *err)
+/* Looks, and again for a moment while that is so: its host may be closing it, and about to take the record
+ * away. */
+static int look_at_rest(struct volumes *e, const struct place *p, const char *id, enum use use,
+                        struct ownership *ret, struct error *err)
+{
+    moment end = clock_in_ms(CLOSING_MS);
+    for (;;) {
+        int rc = ownership_look(e, p, id, ret, err);
+        if (rc < 0 || !may_write(e, ret, use) || clock_left_ms(end) == 0)
+            return rc;
+        pause_for(CLOSING_LOOK);
+    }
+}
+
+static int fence_former(const struct place *p, const struct image_name *name, const char *id,
+                        const struct ownership *o, struct ctl *ctl, struct error *err)
+{
+    const struct owner_record *r = &o->former;
+    int rc =
+        takeover_fence(p, name, r->address,
+                       o->former_watches ? "it has the image open, and lost its lock"
+                                         : "its lock was taken away, and it may have writes on their way",
+                       ctl, err);
+    if (rc < 0)
+        return error_prefix(
+            err,
+            "host %s (rbdvol instance %.64s) had it when its lock was taken away, and may have "
+            "writes on their way",
+            r->host, r->instance);
+    return owner_forget(p, id, r, err);
+}
+
+/* Fences who has the lock, and breaks it. Its record goes first: without the lock it would tell of a client
+ * that nobody has fenced. */
+static int take_lock(const struct place *p, const struct image_name *name, const char *id,
+                     const struct ownership *o, const char *why, struct ctl *ctl, struct error *err)
+{
+    int rc = takeover_fence(p, name, o->holder.address, why, ctl, err);
+    if (rc == 0 && o->record.address[0])
+        rc = owner_forget(p, id, &o->record, err);
+    return rc < 0 ? rc : imagelock_break_fenced(p, id, &o->holder, err);
+}
+
+static int take(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
+                const struct ownership *judged, enum use use, const char *why, struct ctl *ctl,
+                struct error *err)
 {
     struct ownership now;
     char who[OWNERSHIP_TEXT_MAX], full[IMAGE_NAME_MAX + 1];
     moment begin = clock_now();
-    int rc = ownership_look(e, p, id, &now, err);
+    int rc = look_at_rest(e, p, id, use, &now, err);
     if (rc < 0)
         return rc;
     if (!ownership_same(judged, &now))
         return error_set(err, -EAGAIN, "its owner has just changed; try again");
-    rc = clear_stray(p, name, id, &now, ctl, err);
+    if (may_write(e, &now, use))
+        rc = fence_former(p, name, id, &now, ctl, err);
     if (rc < 0 || now.kind == OWNER_NONE)
         return rc;
-    rc = takeover_fence(p, name, now.holder.address,
-                        now.watches ? "it does not answer" : "its watch has lapsed", ctl, err);
-    if (rc == 0)
-        rc = imagelock_break_fenced(p, id, &now.holder, err);
+    if (!why)
+        why = now.watches ? "it does not answer" : "its watch has lapsed";
+    rc = take_lock(p, name, id, &now, why, ctl, err);
     if (rc == 0)
         log_notice("took over volume=%s ms=%lld from %s", image_name_full(name, full),
                    (long long)clock_since_ms(begin), ownership_text(&now, who));
     return rc;
 }
 
-int takeover_run(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
-                 bool (*wanted)(void *arg), void *arg, struct ctl *ctl, struct error *err)
+int takeover_take(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
+                  const struct ownership *judged, const char *why, struct ctl *ctl, struct error *err)
+{
+    return take(e, p, name, id, judged, USE_NONE, why, ctl, err);
+}
+
+static int run(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
+               enum use use, bool (*wanted)(void *arg), void *arg, struct ctl *ctl, struct error *err)
 {
     int rc = -EAGAIN;
     for (int i = 0; i < TRIES && rc == -EAGAIN; i++) {
@@ -211,9 +253,21 @@ int takeover_run(struct volumes *e, const struct place *p, const struct image_na
             rc = ctl_take(p, id, &e->self, clock_in_ms(CTL_WAIT_MS), ctl, err);
         if (rc < 0)
             return rc;
-        rc = takeover_take(e, p, name, id, &o, ctl, err);
+        rc = take(e, p, name, id, &o, use, NULL, ctl, err);
         if (rc < 0)
             ctl_drop(p, ctl);
     }
     return rc == -EAGAIN ? error_set(err, -EBUSY, "its owner keeps changing; try again") : rc;
+}
+
+int takeover_run(struct volumes *e, const struct place *p, const struct image_name *name, const char *id,
+                 bool (*wanted)(void *arg), void *arg, struct ctl *ctl, struct error *err)
+{
+    return run(e, p, name, id, USE_WRITE, wanted, arg, ctl, err);
+}
+
+int takeover_to_remove(struct volumes *e, const struct place *p, const struct image_name *name,
+                       const char *id, struct ctl *ctl, struct error *err)
+{
+    return run(e, p, name, id, USE_NONE, NULL, NULL, ctl, err);
 }

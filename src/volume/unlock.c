@@ -13,6 +13,7 @@
 
 #define PING_S      1u
 #define CTL_WAIT_MS 10000
+#define FORCED      "unlocked by force"
 
 struct work {
     struct volumes *engine;
@@ -85,7 +86,7 @@ static int fence_watchers(struct work *w, const struct place *p, const struct sc
     if (s->owner.kind != OWNER_BY_HAND)
         return 0;
     for (size_t i = 0; i < s->watchers.n && rc == 0; i++)
-        rc = takeover_fence(p, &w->volume->name, s->watchers.addresses[i], "unlocked by force", ctl, err);
+        rc = takeover_fence(p, &w->volume->name, s->watchers.addresses[i], FORCED, ctl, err);
     return rc;
 }
 
@@ -98,7 +99,8 @@ static int unlock(struct work *w, const struct place *p, const char *id, const s
         return rc;
     rc = fence_watchers(w, p, s, &ctl, err);
     if (rc == 0)
-        rc = takeover_take(w->engine, p, &w->volume->name, id, &s->owner, &ctl, err);
+        rc =
+            takeover_take(w->engine, p, &w->volume->name, id, &s->owner, s->alive ? FORCED : NULL, &ctl, err);
     ctl_drop(p, &ctl);
     return rc;
 }

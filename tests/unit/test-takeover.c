@@ -8,6 +8,7 @@
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
 #include "volume/former.h"
+#include "volume/remove.h"
 #include "volume/takeover.h"
 
 #define ID    "0123456789abcdef"
@@ -268,6 +269,155 @@ static void a_client_without_a_record_is_waited_for_however_silent(void **state)
     assert_true(fake_is_fenced(OWNER));
 }
 
+/* An administrator took its lock away (`rbd lock rm`), which fences for an hour: it may have writes on their
+ * way for longer. */
+static struct fake_image *unlocked(const char *record)
+{
+    struct fake_image *i = owned(record, false);
+    fake_image_lock(i, "rbd_lock")->held = false;
+    return i;
+}
+
+static void whose_lock_was_taken_away_is_fenced_before_anybody_writes(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    struct fake_image *i = unlocked("host9/m/b/rbd/abc");
+    fake_trace_clear();
+    if (fixture_mount(f, "db", ID, &err) < 0)
+        fail_msg("%s", err.msg);
+    auto_free char *trace = fake_trace();
+    const char *fence = strstr(trace, "fence " OWNER), *forgotten = strstr(trace, "break db rbdvol"),
+               *map = strstr(trace, "map db");
+    if (!fence || !forgotten || !map || fence > forgotten || forgotten > map)
+        fail_msg("%s", trace);
+    assert_null(strstr(fake_image_lock(i, "rbdvol")->holder.cookie, "host9"));
+}
+
+/* With the lock of a client that came after it, and died. */
+static void both_are_fenced_who_has_the_lock_and_whose_was_taken_away(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    struct fake_image *i = unlocked("host9/m/b/rbd/abc");
+    fake_image_lock_set(i, "rbd_lock", "auto 8", "internal", "192.0.2.8:0/88");
+    if (fixture_mount(f, "db", ID, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(fake_is_fenced(OWNER));
+    assert_true(fake_is_fenced("192.0.2.8:0/88"));
+}
+
+static void who_is_fenced_for_a_short_time_only_is_not_mounted_over(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    struct fake_image *i = unlocked("host9/m/b/rbd/abc");
+    fake_fail("blocklist_add", -EBUSY, 1);
+    assert_int_equal(fixture_mount(f, "db", ID, &err), -EBUSY);
+    if (!strstr(err.msg, "host host9 (rbdvol instance rbd) had it when its lock was taken away"))
+        fail_msg("%s", err.msg);
+    assert_int_equal(fake_count("map"), 0);
+    assert_non_null(strstr(fake_image_lock(i, "rbdvol")->holder.cookie, "host9"));
+    fixture_settle(f);
+    assert_null(fake_image_lock(i, "rbdvol.ctl"));
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    assert_true(fake_is_fenced(OWNER));
+}
+
+/* The lock goes first, the record a moment later. */
+static void an_orderly_unmount_elsewhere_is_not_fenced(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p;
+    struct fake_image *i = unlocked("host9/m/b/rbd/abc");
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("imagelock_holder", 8); /* it has looked again */
+    fake_lock();
+    fake_image_lock(i, "rbdvol")->held = false;
+    fake_unlock();
+    assert_int_equal(fixture_end(&p), 0);
+    assert_int_equal(fake_count("blocklist_add"), 0);
+}
+
+/* A client whose connection had lapsed takes its lock anew. */
+static void a_lock_that_comes_back_is_seen(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p;
+    struct fake_image *i = unlocked("host9/m/b/rbd/abc");
+    fake_image_watch(i, OWNER, true);
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_count("imagelock_holder", 8); /* it has looked again */
+    fake_lock();
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", OWNER);
+    fake_unlock();
+    assert_int_equal(fixture_end(&p), -EBUSY);
+    assert_non_null(strstr(p.err.msg, "in use on host host9"));
+    assert_false(fake_is_fenced(OWNER));
+}
+
+static void what_is_known_to_have_ended_here_needs_no_fence(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    fake_fail("blocklist_add", -EBUSY, FAKE_FOREVER);
+    struct fake_image *i = unlocked(own(f, "0f5c1d5e-boot", NULL, "abc")); /* rebooted */
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+    char cookie[300];
+    (void)snprintf(cookie, sizeof cookie, "%s/" OWNER, own(f, NULL, NULL, "abc")); /* a mapper that is gone */
+    fake_image_lock_set(i, "rbdvol", cookie, "", "192.0.2.9:0/76");
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    assert_int_equal(fake_count("blocklist_add"), 0);
+}
+
+static void of_a_cloned_machine_id_nothing_is_known(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    unlocked(own(f, "0f5c1d5e-boot", "twin", "abc"));
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    assert_true(fake_is_fenced(OWNER));
+}
+
+/* What such a client writes harms nobody then. */
+static void for_removal_it_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    unlocked("host9/m/b/rbd/abc");
+    fake_fail("blocklist_add", -EBUSY, FAKE_FOREVER);
+    if (remove_volume(f->engine, "db", false, clock_in_ms(10000), &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(fake_trash_count(), 1);
+}
+
+/* Otherwise its record would make the next one fence again, and wait in vain for an entry of the last days of
+ * its 30. */
+static void with_the_lock_goes_its_record(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    struct fake_image *i = owned("host9/m/b/rbd/abc", false);
+    fake_fail("map", -EIO, 1);
+    assert_int_equal(fixture_mount(f, "db", ID, &err), -EIO);
+    fixture_settle(f);
+    assert_true(fake_is_fenced(OWNER));
+    assert_null(fake_image_lock(i, "rbdvol"));
+}
+
+/* The usual way: not one question more than it takes to see that. */
+static void without_a_record_nothing_is_asked_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    fake_volume_add(NULL, "db");
+    fake_calls_reset();
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    assert_int_equal(fake_count("imagelock_holder"), 4);
+    assert_int_equal(fake_count("blocklist_add"), 0);
+}
+
 /* Its lock was taken from it by hand, without fencing: its writes may be on their way. */
 static void a_writer_that_lost_its_lock_is_fenced(void **state)
 {
@@ -336,6 +486,16 @@ int main(void)
         TEST(an_own_mapping_whose_process_is_gone_is_taken_at_once),
         TEST(an_own_mapping_whose_process_is_stopped_is_not_gone),
         TEST(a_client_without_a_record_is_waited_for_however_silent),
+        TEST(whose_lock_was_taken_away_is_fenced_before_anybody_writes),
+        TEST(both_are_fenced_who_has_the_lock_and_whose_was_taken_away),
+        TEST(who_is_fenced_for_a_short_time_only_is_not_mounted_over),
+        TEST(an_orderly_unmount_elsewhere_is_not_fenced),
+        TEST(a_lock_that_comes_back_is_seen),
+        TEST(what_is_known_to_have_ended_here_needs_no_fence),
+        TEST(of_a_cloned_machine_id_nothing_is_known),
+        TEST(for_removal_it_is_left_alone),
+        TEST(with_the_lock_goes_its_record),
+        TEST(without_a_record_nothing_is_asked_twice),
         TEST(a_writer_that_lost_its_lock_is_fenced),
         TEST(who_may_not_fence_takes_nothing),
         TEST(a_takeover_that_fails_anywhere_is_done_by_the_next),

@@ -11,7 +11,7 @@ import time
 import stamps
 from host import BLOCKLIST
 from image import exported
-from owners import is_lost, owner_address
+from owners import DAY, fenced_for, is_lost, owner_address
 from process import Process
 from threads import at_once, timed
 from waiting import let_pass, until
@@ -43,9 +43,9 @@ class Story:
     def write(self):
         self.writer = Writer(self.old.host, self.old.mount(self.volume, "x"), "old").start()
 
-    def mount_elsewhere(self):
-        """One call; returns when all of the new owner's blocks are on disk."""
-        point = self.new.mount(self.volume, "x")
+    def mount_elsewhere(self, point=None):
+        """One call, unless it was made; returns when all of the new owner's blocks are on disk."""
+        point = point or self.new.mount(self.volume, "x")
         self.taken = time.monotonic()
         self.new_writer = Writer(self.new.host, point, "new").once()
         return self
@@ -136,6 +136,50 @@ def test_no_late_write_of_a_host_that_was_cut_off_or_stopped_lands(host, cluster
     print("noticed after %.1f s (cut), %.1f s (stopped), %.1f s (frozen)" % tuple(took))
     for story in stories:
         story.check_image()
+    for story in stories:
+        story.end()
+
+
+def tries(d, volume, until_within):
+    """Mounts again and again until it is allowed to. (mountpoint, what the refusals said)"""
+    refusals = []
+
+    def mounted():
+        reply = d.call("Mount", {"Name": volume, "ID": "x"})
+        if reply.status != 200:
+            refusals.append(reply.err)
+        return reply.status == 200 and reply.json["Mountpoint"]
+
+    return until(mounted, f"{volume} to be mounted on {d.host.name}", until_within), refusals
+
+
+def test_no_late_write_lands_after_an_admin_took_the_lock_of_a_host_that_is_cut_off(host, cluster):
+    """`rbd lock rm` fences for Ceph's own time only, which the host may outlast, and no lock is left that would tell. That
+    entry is waited for, or an administrator takes it away: before anybody else writes there is one that lasts."""
+    new = host().daemon()
+    lapses, lifted = stories = [Story(cluster, host().daemon(), new, volume).begin() for volume in ("lapses", "lifted")]
+    addresses = {story.volume: owner_address(cluster, story.volume) for story in stories}
+    for story in stories:
+        story.old.host.link_down()
+        cluster.break_locks(story.volume)
+    said = {story.volume: [new.call("Mount", {"Name": story.volume, "ID": "x"}).err] for story in stories}
+    if said["lifted"] != [""]:
+        cluster.ceph("osd", "blocklist", "rm", addresses["lifted"])
+    for story in (lifted, lapses):
+        point, refusals = tries(new, story.volume, PAST + 10)
+        said[story.volume] += refusals
+        story.mount_elsewhere(point)
+    fences = {volume: fenced_for(cluster, address) for volume, address in addresses.items()}
+    for story in stories:
+        story.let_the_default_pass()
+        story.old.host.link_up()
+    for story in stories:
+        story.check_old_side(BACK_WITHIN)
+    for story in stories:
+        refusal = said[story.volume][0]
+        assert story.old.host.name in refusal and f"ceph osd blocklist rm {addresses[story.volume]}" in refusal, refusal
+        assert fences[story.volume] > 29 * DAY
+    assert len(said["lifted"]) == 1, said
     for story in stories:
         story.end()
 
