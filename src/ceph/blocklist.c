@@ -2,7 +2,6 @@
 #include "ceph/blocklist.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/clock.h"
 #include "base/job.h"
 #include "base/text.h"
+#include "ceph/moncommand.h"
 
 #define FENCE_S     (30u * 24 * 3600)
 #define FENCE_MIN_S (7L * 24 * 3600) /* of an entry that is read back, by this host's clock */
@@ -54,26 +54,11 @@ static time_t entry_until(const json_t *list, const char *address)
     return 0;
 }
 
-/* A monitor's command; *ret is its output when that is JSON. (16.2 has the list of addresses followed by one
- * of ranges, without anything between them: the first counts.) */
-static int command(rados_t rados, const char *text, json_t **ret)
-{
-    char *out = NULL, *status = NULL;
-    size_t out_len = 0, status_len = 0;
-    const char *commands[] = { text };
-    int rc = rados_mon_command(rados, commands, 1, "", 0, &out, &out_len, &status, &status_len);
-    if (rc == 0 && ret)
-        *ret = json_loadb(out, out_len, JSON_DISABLE_EOF_CHECK, NULL);
-    rados_buffer_free(out);
-    rados_buffer_free(status);
-    return rc;
-}
-
 static int read_back(const struct place *p, const char *address, struct error *err)
 {
     json_auto_t *list = NULL;
-    int rc = command(rados_ioctx_get_cluster(p->io), "{\"prefix\":\"osd blocklist ls\",\"format\":\"json\"}",
-                     &list);
+    int rc = moncommand(rados_ioctx_get_cluster(p->io),
+                        "{\"prefix\":\"osd blocklist ls\",\"format\":\"json\"}", &list);
     if (rc < 0)
         return place_error(p, rc, err, "cannot read the cluster's blocklist");
     time_t until = entry_until(list, address);
@@ -144,7 +129,7 @@ int blocklist_permitted(rados_t rados, struct error *err)
     /* The capability is looked at before the address, which is none, but of the form that `profile rbd`
      * allows. */
     int rc =
-        command(rados, "{\"prefix\":\"osd blocklist\",\"blocklistop\":\"add\",\"addr\":\"none/1\"}", NULL);
+        moncommand(rados, "{\"prefix\":\"osd blocklist\",\"blocklistop\":\"add\",\"addr\":\"none/1\"}", NULL);
     if (rc == -EINVAL)
         return 0;
     if (rc == -EACCES || rc == -EPERM)

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "ceph/blocklist.h"
+#include "ceph/fullness.h"
 #include "ceph/placecache.h"
 
 #define PROBE_MS     5000 /* between two health probes */
@@ -249,6 +250,7 @@ void place_done(struct place *p)
 int place_error(const struct place *p, int rc, struct error *err, const char *fmt, ...)
 {
     char text[sizeof err->msg];
+    struct error full;
     va_list ap;
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
@@ -259,7 +261,12 @@ int place_error(const struct place *p, int rc, struct error *err, const char *fm
         return error_set(err, -ENOTCONN,
                          "%s: this client was blocklisted; a new one is being made, try again", text);
     case -ETIMEDOUT:
+        if (fullness_check(p, &full) < 0) /* the outcome is as unknown as that of any other time-out */
+            return error_set(err, rc, "%s: %s", text, full.msg);
         return error_set(err, rc, "%s: cluster unreachable: it did not answer in time", text);
+    case -ENOSPC:
+    case -EDQUOT:
+        return error_set(err, rc, "%s: the pool is full: %s (`ceph df`)", text, error_text(rc));
     case -EPERM:
     case -EACCES:
         return error_set(err, -EPERM, "%s: the cephx key does not allow it (see `ceph auth get`): %s", text,

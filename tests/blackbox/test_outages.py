@@ -73,7 +73,7 @@ KINDS = {
     "key-revoked": (revoked, Outage({**READS_GO_ON, "create-new": OK, "remove": OK}, ("refused client.outage",), can_ask=True,
                                     ends=True)),
     # what is to be written waits until its time is over
-    "pool-full": (full, Outage({**READS_GO_ON, "create-new": REFUSED, "remove": REFUSED}, ("full", "cluster unreachable"),
+    "pool-full": (full, Outage({**READS_GO_ON, "create-new": REFUSED, "remove": REFUSED}, ("is full",),
                                can_ask=True)),
 }
 
