@@ -127,7 +127,9 @@ int lookup_image(const struct place *p, const char *name, char id[static IMAGE_I
     return say_headerless(name, err);
 }
 
-int lookup_headerless(const struct place *p, const char *name, const char *id, struct error *err)
+/* The header of image id, which this name had, is not there: -ENOENT when the name is gone, too, -ENODATA
+ * when it is not, or could not ask. */
+static int look_headerless(const struct place *p, const char *name, const char *id, struct error *err)
 {
     char now[IMAGE_ID_LEN + 1] = "";
     int rc = image_find(p, name, now, err);
@@ -161,7 +163,7 @@ int lookup_header(const struct place *p, const char *name, const char *id, struc
     struct making m;
     int rc = image_read_header(p, id, &h, err);
     if (rc == -ENOENT)
-        return lookup_headerless(p, name, id, err);
+        return look_headerless(p, name, id, err);
     if (rc < 0)
         return rc;
     if (h.making && making_decode(h.making, &m) == 0 && strcmp(m.final, name) == 0) {

@@ -27,7 +27,3 @@ int lookup_image(const struct place *p, const char *name, char id[static IMAGE_I
  */
 int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret,
                   struct error *err);
-
-/* The header of image id, which this name had, is not there: -ENOENT when the name is gone, too, -ENODATA
- * when it is not, or could not ask. */
-int lookup_headerless(const struct place *p, const char *name, const char *id, struct error *err);

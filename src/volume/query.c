@@ -125,11 +125,8 @@ static int view_cluster(struct volumes *e, const struct image_name *name, struct
     int rc = engine_place(e, name, &p, err);
     if (rc == 0)
         rc = lookup_image(&p, name->image, id, err);
-    if (rc == 0) {
-        rc = image_read_header(&p, id, &h, err);
-        if (rc == -ENOENT)
-            rc = lookup_headerless(&p, name->image, id, err);
-    }
+    if (rc == 0)
+        rc = lookup_header(&p, name->image, id, &h, err);
     if (rc == -ENODATA) { /* an answer, or Docker would forget it and could not remove it */
         w->state = "half removed";
         (void)snprintf(w->trouble, sizeof w->trouble, "%s", err->msg);

@@ -9,6 +9,7 @@
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
 #include "volume/former.h"
+#include "volume/query.h"
 #include "volume/remove.h"
 
 #define ANON  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -113,6 +114,31 @@ static void the_policy_rename_keeps_the_image_under_a_free_name(void **state)
     assert_int_equal(remove_volume(f->engine, "db", true, clock_in_ms(10000), &err), 0);
     assert_null(fake_image_find("rbd", "db"));
     assert_null(fake_image_find("rbd", "zz_db.2"));
+}
+
+/* Get and Mount say the same of it. */
+static void a_rename_that_was_cut_off_is_finished_by_a_look(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    json_t *j;
+    f->settings.remove = REMOVE_RENAME;
+    for (unsigned writes = 1; writes < 3; writes++) {
+        fake_volume_add(NULL, "db");
+        fake_rename_stops_after(writes, -ETIMEDOUT);
+        assert_int_equal(take_away(f, "db", &err), -ETIMEDOUT);
+        assert_int_equal(query_get(f->engine, "db", &j, &err), -ENOENT);
+        assert_int_equal(fixture_mount(f, "db", "one", &err), -ENOENT);
+        const char *name = writes == 1 ? "zz_db" : "zz_db.1";
+        assert_non_null(fake_image_find("rbd", name));
+        assert_int_equal(query_get(f->engine, name, &j, &err), 0);
+        json_decref(j);
+    }
+    fake_volume_add(NULL, "db");
+    fake_rename_stops_after(0, -ETIMEDOUT); /* it was not begun */
+    assert_int_equal(take_away(f, "db", &err), -ETIMEDOUT);
+    assert_int_equal(query_get(f->engine, "db", &j, &err), 0);
+    json_decref(j);
 }
 
 static void the_policy_ignore_leaves_it(void **state)
@@ -366,6 +392,7 @@ int main(void)
         TEST(what_was_not_answered_in_time_may_still_be_removed_and_says_so),
         TEST(delete_goes_through_the_trash),
         TEST(the_policy_rename_keeps_the_image_under_a_free_name),
+        TEST(a_rename_that_was_cut_off_is_finished_by_a_look),
         TEST(the_policy_ignore_leaves_it),
         TEST(a_volumes_own_policy_comes_before_the_hosts),
         TEST(a_policy_that_cannot_be_read_does_not_delete_for_good),
