@@ -23,7 +23,7 @@ static bool wants_up(const struct volume *v)
 
 bool drive_settled(const struct volume *v)
 {
-    if (v->lost && v->holders.n > 0 && (lost_is_wanted(v) || !v->loss.asked))
+    if (v->lost && v->holders.n > 0 && (lost_is_wanted(v) || !v->loss.asked || lost_is_to_be_asked(v)))
         return false;
     return v->rung == (wants_up(v) ? RUNG_MOUNTED : RUNG_DETACHED) && !v->reviving;
 }
@@ -76,8 +76,7 @@ static bool step_lost(struct volumes *e, struct volume *v)
         lost_revive(v);
         return true;
     }
-    if (v->rung == RUNG_MOUNTED || v->loss.asked || v->holders.n == 0 || lost_is_wanted(v) ||
-        clock_left_ms(v->loss.ask_at) > 0)
+    if (!lost_is_to_be_asked(v) || lost_is_wanted(v))
         return false;
     pthread_mutex_unlock(&v->lock);
     lost_ask(e, v);

@@ -12,7 +12,8 @@
 #include "volume/ownership.h"
 #include "volume/statefile.h"
 
-#define ASK_AGAIN_MS 5000
+#define ASK_AGAIN_MS 5000  /* when it could not be asked */
+#define ASK_ANEW_MS  30000 /* when it was: owners change */
 #define POLL_NS      10000000L
 
 void lost_mark(struct volumes *e, struct volume *v, const char *why)
@@ -53,6 +54,11 @@ void lost_revived(struct volume *v, bool mounted)
         v->loss = (struct volume_loss){ 0 };
 }
 
+bool lost_is_to_be_asked(const struct volume *v)
+{
+    return v->lost && v->holders.n > 0 && v->rung < RUNG_MOUNTED && clock_left_ms(v->loss.ask_at) == 0;
+}
+
 /* Whose is it now? */
 static int look(struct volumes *e, const struct volume *v, char *text, size_t size, struct error *err)
 {
@@ -80,15 +86,18 @@ void lost_ask(struct volumes *e, struct volume *v)
 {
     struct error err;
     char text[sizeof v->loss.now], full[IMAGE_NAME_MAX + 1];
+    volume_says(v, "looking at");
     int rc = look(e, v, text, sizeof text, &err);
     if (rc < 0)
         (void)snprintf(text, sizeof text, "who has it now is not known: %s", err.msg);
-    else
-        log_notice("lost volume=%s: %s", image_name_full(&v->name, full), text);
     LOCK_SCOPE(&v->lock);
-    memcpy(v->loss.now, text, sizeof v->loss.now);
     v->loss.asked = rc == 0;
-    v->loss.ask_at = clock_in_ms(ASK_AGAIN_MS);
+    v->loss.ask_at = clock_in_ms(rc == 0 ? ASK_ANEW_MS : ASK_AGAIN_MS);
+    if (strcmp(v->loss.now, text) == 0)
+        return;
+    if (rc == 0)
+        log_notice("lost volume=%s: %s", image_name_full(&v->name, full), text);
+    memcpy(v->loss.now, text, sizeof v->loss.now);
     statefile_save(e, v);
 }
 

@@ -20,8 +20,11 @@ void lost_revive(struct volume *v);
  * volume's lock held. */
 void lost_revived(struct volume *v, bool mounted);
 
-/* Asks the cluster who has the volume now, for status and the log, once. Who is at the volume's gate calls
- * it. Could not ask: that is said instead, and v->lost.ask_at tells when to try again. */
+/* Is it time to ask (again) who has the volume now? With the volume's lock held. */
+bool lost_is_to_be_asked(const struct volume *v);
+
+/* Asks the cluster who has the volume now, for status and the log. Who is at the volume's gate calls it.
+ * Could not ask: that is said instead, and it is tried again soon. */
 void lost_ask(struct volumes *e, struct volume *v);
 
 /* Has somebody still got the old device, whose file system dies with its last user? -EBUSY: who (for people).

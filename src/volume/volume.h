@@ -41,7 +41,7 @@ struct volume_loss {
     time_t at;
     char why[256];
     char now[400]; /* who has it now, a sentence part; "": was not asked yet */
-    bool asked;    /* and the cluster has answered */
+    bool asked;    /* and the cluster has answered, the last time */
     moment ask_at; /* not before then again */
 };
 

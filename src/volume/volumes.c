@@ -12,6 +12,7 @@
 #include "volume/drive.h"
 #include "volume/engine.h"
 #include "volume/former.h"
+#include "volume/lost.h"
 #include "volume/ownercheck.h"
 #include "volume/recover.h"
 #include "volume/watch.h"
@@ -62,7 +63,7 @@ void engine_work_ends(struct volumes *e)
     pthread_cond_broadcast(&e->changed);
 }
 
-/* Retries that are due. */
+/* Retries that are due, and questions. */
 static void tend(struct volumes *e)
 {
     size_t n;
@@ -73,6 +74,7 @@ static void tend(struct volumes *e)
         bool due = v->retry_at != 0 && clock_left_ms(v->retry_at) == 0;
         if (due)
             v->retry_at = 0;
+        due = due || (v->retry_at == 0 && lost_is_to_be_asked(v));
         pthread_mutex_unlock(&v->lock);
         if (due)
             drive_kick(e, v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A mapping is lost under its volume, or stuck. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,6 +97,69 @@ static void a_fenced_volume_is_taken_down_and_tells_who_has_it(void **state)
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
     assert_true(fixture_forgotten(f, "db"));
     assert_non_null(fake_image_lock(i, "rbdvol"));
+}
+
+static void take_over_again(const char *host, const char *address)
+{
+    char cookie[200];
+    struct fake_image *i = fake_image_find("rbd", "db");
+    (void)snprintf(cookie, sizeof cookie, "%s/m3/b3/rbd/eeeeeeeeeeeeeeee/%s", host, address);
+    fake_lock();
+    fake_image_lock(i, "rbd_lock")->held = fake_image_lock(i, "rbdvol")->held = false;
+    fake_image_lock_set(i, "rbd_lock", "auto 11", "internal", address);
+    fake_image_lock_set(i, "rbdvol", cookie, "", "192.0.2.10:0/5");
+    fake_unlock();
+}
+
+static bool was_asked_anew(const struct volume *v, unsigned unused)
+{
+    (void)unused;
+    return v->loss.ask_at != 0 && !v->busy;
+}
+
+static void ask_now(struct fixture *f)
+{
+    struct volume *v = fixture_volume(f, "db");
+    pthread_mutex_lock(&v->lock);
+    v->loss.ask_at = 0;
+    pthread_mutex_unlock(&v->lock);
+    registry_release(&f->engine->registry, v);
+}
+
+static void who_has_it_is_asked_again_and_again(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    mounted(f, "one");
+    taken_over();
+    fake_mapping_health("db", &fenced);
+    wait_lost(f, RUNG_DETACHED);
+    expect_status(f, "owner", "host2");
+    unsigned asked = fake_count("imagelock_holder");
+    struct volume *v = fixture_volume(f, "db");
+    pthread_mutex_lock(&v->lock);
+    assert_in_range(clock_left_ms(v->loss.ask_at), 10000, 30000); /* at a modest rate */
+    pthread_mutex_unlock(&v->lock);
+    registry_release(&f->engine->registry, v);
+    take_over_again("host3", "192.0.2.10:0/100");
+    ask_now(f);
+    fake_wait_count("imagelock_holder", asked + 2);
+    fixture_wait(f, "db", was_asked_anew, 0);
+    expect_status(f, "owner", "host3");
+    expect_status(f, "trouble", "host3");
+    expect_status(f, "state", "lost");
+    fake_cluster_set(FAKE_CLUSTER_DOWN);
+    ask_now(f);
+    fixture_wait(f, "db", was_asked_anew, 0);
+    expect_status(f, "owner", "not known");
+    fake_cluster_set(FAKE_CLUSTER_UP);
+    ask_now(f);
+    fixture_retry_now(f, "db");
+    wait_lost(f, RUNG_DETACHED);
+    expect_status(f, "owner", "host3");
+    assert_int_equal(fake_count("map"), 0);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_true(fixture_forgotten(f, "db"));
 }
 
 static void a_mapper_that_ends_is_a_loss(void **state)
@@ -357,6 +421,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_fenced_volume_is_taken_down_and_tells_who_has_it),
+        TEST(who_has_it_is_asked_again_and_again),
         TEST(a_mapper_that_ends_is_a_loss),
         TEST(while_a_container_has_the_dead_mount_it_is_not_mounted_again),
         TEST(the_last_unmount_leaves_it_ready_for_a_new_client),

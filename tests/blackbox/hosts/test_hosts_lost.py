@@ -71,6 +71,7 @@ def test_an_owner_whose_lock_an_operator_takes_by_force_is_fenced_first(host, cl
     said = unlocked(other, "--force", "db")
     assert owner.host.name in said and address in said, said
     assert fenced_for(cluster, address) > 29 * DAY
+    assert "unlocked by force" in other.log_text() and "does not answer" not in other.log_text()
     other.mount("db", "x")
     until(w.errors, "the writer's errors", 10)
     until(lambda: is_lost(owner, "db"), "the old owner to notice", 10)
