@@ -110,11 +110,14 @@ int channel_receive(int fd, moment deadline, json_t **ret, struct error *err)
 int channel_call(int fd, const json_t *request, moment deadline, json_t **ret, struct error *err)
 {
     int rc = channel_send(fd, request, deadline, err);
-    if (rc < 0)
-        return rc;
+    return rc < 0 ? rc : channel_answer(fd, deadline, ret, err);
+}
+
+int channel_answer(int fd, moment deadline, json_t **ret, struct error *err)
+{
     for (;;) {
         json_auto_t *reply = NULL;
-        rc = channel_receive(fd, deadline, &reply, err);
+        int rc = channel_receive(fd, deadline, &reply, err);
         if (rc < 0)
             return rc;
         if (json_object_get(reply, "event"))

@@ -30,5 +30,8 @@ int channel_receive(int fd, moment deadline, json_t **ret, struct error *err);
  * the reply when ret is not NULL). A refusal becomes err with the other side's code and sentence. */
 int channel_call(int fd, const json_t *request, moment deadline, json_t **ret, struct error *err);
 
+/* The second half of channel_call: waits for the reply to what was sent. */
+int channel_answer(int fd, moment deadline, json_t **ret, struct error *err);
+
 /* A reply that refuses with this error; a new reference. */
 json_t *channel_refusal(const struct error *err);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/channel.h"
-#include "device/krbd.h"
+#include "device/label.h"
 #include "device/nobody.h"
 #include "device/privileges.h"
 #include "device/requests.h"
@@ -48,10 +48,6 @@ int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "as-nobody") == 0)
         return nobody_exec(argv + 2);
-    if (argc > 2 && strcmp(argv[1], "krbd") == 0) {
-        privileges_drop();
-        return krbd_main(argv + 2);
-    }
     if (argc == 3 && strcmp(argv[1], "exclusive") == 0) {
         privileges_drop();
         return open(argv[2], O_RDONLY | O_EXCL | O_CLOEXEC) < 0 ? errno : 0;
@@ -62,9 +58,11 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "rbdvol-device is started by rbdvol, with a socket as descriptor 3\n");
         return 2;
     }
+    if (argc == 3)
+        label_init(argv);
     privileges_drop();
     (void)!chdir("/"); /* keeps no file system busy */
-    struct holding held = { .fd = -1, .freeze = { .root = -1 } };
+    struct holding held = { .channel = CHANNEL_FD, .fd = -1, .freeze = { .root = -1 } };
     while (serve(&held))
         ;
     if (held.freeze.root >= 0) { /* what it was frozen for may still be on its way */

@@ -11,6 +11,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "device/krbd.h"
+#include "device/label.h"
 #include "device/mountroot.h"
 #include "host/fs.h"
 #include "host/grow.h"
@@ -287,6 +289,28 @@ static int do_umount(const struct job *j, struct error *err)
     return rc < 0 ? rc : mount_remove(path, &node, lazily, err);
 }
 
+static int do_krbd(const struct job *j, struct error *err)
+{
+    const char *mapping, *file, *text, *key = NULL;
+    TAKE(j, err, "{s:s, s:s, s:s, s?s}", "mapping", &mapping, "file", &file, "text", &text, "key", &key);
+    json_object_set_new(j->reply, "status",
+                        json_integer(krbd_do(mapping, file, text, key, j->held->channel)));
+    return 0;
+}
+
+/* Nobody has us any more. */
+static int do_rest(const struct job *j, struct error *err)
+{
+    struct holding *h = j->held;
+    if (h->freeze.root >= 0)
+        return error_set(err, -EBUSY, "something is frozen");
+    if (h->fd >= 0)
+        (void)close(steal_fd(&h->fd));
+    *h = (struct holding){ .channel = h->channel, .fd = -1, .freeze = { .root = -1 } };
+    label_set(DEVICE_IDLE, NULL);
+    return 0;
+}
+
 static const struct {
     const char *name;
     int (*run)(const struct job *j, struct error *err);
@@ -294,7 +318,7 @@ static const struct {
     { "probe", do_probe }, { "format", do_format },     { "attach", do_attach }, { "find", do_find },
     { "check", do_check }, { "mount", do_mount },       { "fresh", do_fresh },   { "umount", do_umount },
     { "grow", do_grow },   { "freeze", do_freeze },     { "renew", do_renew },   { "trim", do_trim },
-    { "thaw", do_thaw },   { "unfreeze", do_unfreeze },
+    { "thaw", do_thaw },   { "unfreeze", do_unfreeze }, { "krbd", do_krbd },     { "rest", do_rest },
 };
 
 int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err)
@@ -304,6 +328,7 @@ int requests_do(struct holding *h, json_t *request, json_t *reply, struct error 
                              .request = request,
                              .reply = reply,
                              .deadline = clock_in_ms(json_integer_value(json_object_get(request, "ms"))) };
+    label_set(DEVICE_BUSY, NULL);
     for (size_t i = 0; verb && i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(verbs[i].name, verb) == 0)
             return verbs[i].run(&job, err);

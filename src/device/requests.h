@@ -9,9 +9,11 @@
 #include "device/freeze.h"
 #include "host/device.h"
 
-/* The attached device. It stays open until the helper ends, so that its number is nobody else's meanwhile. */
+/* The attached device. It stays open until nobody has the helper any more, so that its number is nobody
+ * else's meanwhile. */
 struct holding {
-    int fd; /* -1: none yet */
+    int channel; /* on which the requests come */
+    int fd;      /* -1: none yet */
     bool ro;
     struct device_node node;
     struct freeze freeze;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,16 +23,81 @@
  * an answer instead of a lost device. */
 #define MARGIN_MS 500
 
+#define USES_MAX 256 /* then another takes its place: it calls libraries that may not be free of leaks */
+
 struct device {
     int channel;
     pid_t pid;
-    bool lost;  /* it was killed, or has ended */
-    bool spare; /* it has something frozen, or may have: it is left to end by itself, which thaws */
+    unsigned uses;
+    bool lost;   /* it was killed, or has ended */
+    bool frozen; /* it has something frozen, or may have: it is left to end by itself, which thaws */
+    bool spent;  /* nobody else can have it: it has changed what signals do to it */
 };
 
-int device_start(struct device **ret, struct error *err)
+/* The one that is idle. Starting a program takes longer than most of what it is started for. */
+static struct {
+    pthread_mutex_t lock; /* a leaf */
+    struct device *device;
+} idle = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* Kills it; in state D it stays until the kernel lets go of it. */
+static void abandon(struct device *d)
 {
-    static const char *const argv[] = { "rbdvol-device", NULL };
+    if (!d->frozen)
+        (void)kill(d->pid, SIGKILL);
+    command_disown(d->pid);
+    d->lost = true;
+}
+
+static void finish(struct device *d)
+{
+    (void)close(d->channel);
+    if (!d->lost && command_wait(d->pid, clock_in_ms(END_MS)) == -ETIMEDOUT)
+        abandon(d);
+    free(d);
+}
+
+/* Nothing comes from an idle one but its end. */
+static bool has_ended(const struct device *d)
+{
+    struct pollfd p = { .fd = d->channel, .events = POLLIN };
+    return poll(&p, 1, 0) != 0;
+}
+
+static struct device *take_idle(void)
+{
+    struct device *d;
+    {
+        LOCK_SCOPE(&idle.lock);
+        d = idle.device;
+        idle.device = NULL;
+    }
+    if (d && has_ended(d)) {
+        finish(d);
+        d = NULL;
+    }
+    return d;
+}
+
+/* False: it cannot be kept, or another is. */
+static bool keep_idle(struct device *d)
+{
+    LOCK_SCOPE(&idle.lock);
+    if (idle.device)
+        return false;
+    idle.device = d;
+    return true;
+}
+
+static bool is_wanted_idle(const struct device *d)
+{
+    LOCK_SCOPE(&idle.lock);
+    return !idle.device && !d->lost && !d->frozen && !d->spent && d->uses < USES_MAX;
+}
+
+static int start_new(struct device **ret, struct error *err)
+{
+    static const char *const argv[] = { "rbdvol-device", DEVICE_IDLE, DEVICE_NOBODY, NULL };
     char path[PATH_MAX];
     int pair[2];
     if (helper_path("device", path, sizeof path) < 0)
@@ -51,28 +118,48 @@ int device_start(struct device **ret, struct error *err)
     return 0;
 }
 
-/* Kills it; in state D it stays until the kernel lets go of it. */
-static void device_abandon(struct device *d)
+int device_start(struct device **ret, struct error *err)
 {
-    if (!d->spare)
-        (void)kill(d->pid, SIGKILL);
-    command_disown(d->pid);
-    d->lost = true;
+    struct device *d = take_idle();
+    int rc = d ? 0 : start_new(&d, err);
+    if (rc < 0)
+        return rc;
+    d->uses++;
+    *ret = d;
+    return 0;
 }
 
 void device_end(struct device *d)
 {
+    struct error ignored;
     if (!d)
         return;
-    (void)close(d->channel);
-    if (!d->lost && command_wait(d->pid, clock_in_ms(END_MS)) == -ETIMEDOUT)
-        device_abandon(d);
-    free(d);
+    if (is_wanted_idle(d)) {
+        json_auto_t *request = json_pack("{s:s}", "do", "rest");
+        int rc = channel_call(d->channel, request, clock_in_ms(END_MS), NULL, &ignored);
+        if (rc == 0 && keep_idle(d))
+            return;
+        if (rc == -ETIMEDOUT)
+            abandon(d);
+    }
+    finish(d);
 }
 
-/* One request. what: "mounting '/dev/loop3'", for the messages. Takes the reference of request. */
-static int device_call(struct device *d, json_t *request, const char *what, moment deadline, json_t **ret,
-                       struct error *err)
+static int no_answer(struct device *d, const char *what, moment start, int rc, struct error *err)
+{
+    char span[32];
+    abandon(d);
+    if (rc == -EPIPE)
+        return error_set(err, -EIO, "%s failed: the helper rbdvol-device ended before it answered", what);
+    clock_span(clock_since_ms(start) + 999, span, sizeof span);
+    return error_set(err, -ETIMEDOUT, "%s did not finish within %s: the storage under it may hang", what,
+                     span);
+}
+
+/* One request. what: "mounting '/dev/loop3'", for the messages. key: goes after it, in a packet of its own,
+ * so that it is in no text; NULL: there is none. Takes the reference of request. */
+static int call_with_key(struct device *d, json_t *request, const struct device_key *key, const char *what,
+                         moment deadline, json_t **ret, struct error *err)
 {
     json_auto_t *req = request;
     moment start = clock_now();
@@ -83,21 +170,22 @@ static int device_call(struct device *d, json_t *request, const char *what, mome
         return error_set(err, -ENOTCONN, "%s: not possible, the helper for this device was stopped", what);
     int own = left > 2 * MARGIN_MS ? left - MARGIN_MS : left / 2;
     (void)json_object_set_new(req, "ms", json_integer(own));
-    int rc = channel_call(d->channel, req, deadline, ret, err);
-    if (rc == -ETIMEDOUT && clock_left_ms(deadline) == 0) {
-        char span[32];
-        clock_span(clock_since_ms(start) + 999, span, sizeof span);
-        device_abandon(d);
-        return error_set(err, -ETIMEDOUT, "%s did not finish within %s: the storage under it may hang", what,
-                         span);
-    }
-    if (rc == -EPIPE) {
-        device_abandon(d);
-        return error_set(err, -EIO, "%s failed: the helper rbdvol-device ended before it answered", what);
-    }
+    int rc = channel_send(d->channel, req, deadline, err);
+    if (rc == 0 && key && key->name && send(d->channel, key->bytes, key->len, MSG_NOSIGNAL) < 0)
+        rc = -EPIPE;
+    if (rc == 0)
+        rc = channel_answer(d->channel, deadline, ret, err);
+    if (rc == -EPIPE || (rc == -ETIMEDOUT && clock_left_ms(deadline) == 0))
+        return no_answer(d, what, start, rc, err);
     if (rc == -ENOENT) /* that means "no such image" to everybody above us */
         err->code = rc = -ENODEV;
     return rc;
+}
+
+static int device_call(struct device *d, json_t *request, const char *what, moment deadline, json_t **ret,
+                       struct error *err)
+{
+    return call_with_key(d, request, NULL, what, deadline, ret, err);
 }
 
 static const char *what(char buf[static PATH_MAX + 64], const char *verb, const char *object)
@@ -261,14 +349,14 @@ int device_freeze(struct device *d, const char *mountpoint, const struct device_
     json_t *request = of_node("freeze", mountpoint, node);
     if (request)
         json_object_set_new(request, "hold_ms", json_integer(hold_ms));
-    d->spare = true;
+    d->frozen = d->spent = true;
     return device_call(d, request, what(text, "freezing", mountpoint), deadline, NULL, err);
 }
 
 int device_thaw(struct device *d, moment deadline, struct error *err)
 {
     int rc = device_call(d, json_pack("{s:s}", "do", "thaw"), "thawing", deadline, NULL, err);
-    d->spare = rc < 0;
+    d->frozen = rc < 0;
     return rc;
 }
 
@@ -289,4 +377,18 @@ int device_umount(struct device *d, const char *mountpoint, const struct device_
                                  "path", node->path, "major", (int)node->major, "minor", (int)node->minor,
                                  "lazily", lazily),
                        what(text, "unmounting", mountpoint), deadline, NULL, err);
+}
+
+int device_krbd(struct device *d, const char *mapping, const char *file, const char *text,
+                const struct device_key *key, moment deadline, int *status, struct error *err)
+{
+    json_auto_t *reply = NULL;
+    json_t *request =
+        json_pack("{s:s, s:s, s:s, s:s}", "do", "krbd", "mapping", mapping, "file", file, "text", text);
+    if (request && key->name)
+        json_object_set_new(request, "key", json_string(key->name));
+    int rc = call_with_key(d, request, key, "writing to the kernel's rbd driver", deadline, &reply, err);
+    if (rc < 0)
+        return rc;
+    return json_unpack(reply, "{s:i}", "status", status) < 0 ? bad_reply(err) : 0;
 }

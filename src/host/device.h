@@ -12,11 +12,12 @@
 
 struct device; /* one helper process */
 
-/* Starts the helper. */
+/* A helper: one that is idle, or else a new one. */
 int device_start(struct device **ret, struct error *err);
 
-/* Ends it: it lets go of the device (a loop device that is not mounted frees itself then). One that hangs is
- * killed, and reaped in the background. NULL is fine. */
+/* Gives it back: it lets go of the device (a loop device that is not mounted frees itself then). One is kept,
+ * idle, for the next who needs one; others end. One that hangs is killed, and reaped in the background. NULL
+ * is fine. */
 void device_end(struct device *d);
 
 enum probe_found {
@@ -112,3 +113,21 @@ int device_unfreeze(struct device *d, const char *mountpoint, const struct devic
  * when that process lets go of it. -EEXIST: something else was mounted over it, and stays. */
 int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
                   moment deadline, struct error *err);
+
+/* What a helper's argv says of it: rbdvol-device WHAT MAPPING. */
+#define DEVICE_IDLE   "idle" /* nobody has it */
+#define DEVICE_BUSY   "busy"
+#define DEVICE_KRBD   "krbd" /* it writes to the kernel's rbd driver, for MAPPING */
+#define DEVICE_NOBODY "----------------"
+
+struct device_key {
+    const char *name; /* NULL: there is none */
+    const unsigned char *bytes;
+    size_t len;
+};
+
+/* Writes text to a file of the kernel's rbd driver (host/krbd.h), with the key in the helper's own keyring
+ * for as long. *status: 0, the write's errno, or KRBD_EXIT_KEY. -ETIMEDOUT: the helper was killed, and may
+ * still be in the kernel; its argv names the mapping until it is not. */
+int device_krbd(struct device *d, const char *mapping, const char *file, const char *text,
+                const struct device_key *key, moment deadline, int *status, struct error *err);

@@ -1,32 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/cleanup.h"
-#include "base/command.h"
-#include "host/helper.h"
+#include "host/device.h"
 #include "host/krbd.h"
 #include "host/procs.h"
 
-#define PROGRAM "rbdvol-device"
-#define VERB    "krbd"
-#define KILL_MS 1000
-
-/* The key on its way to the child: a pipe that holds it. */
-static int key_pipe(const struct krbd_write *w, struct error *err)
-{
-    int pipes[2];
-    if (pipe2(pipes, O_CLOEXEC) < 0)
-        return error_set(err, -errno, "cannot make a pipe: %s", error_text(errno));
-    auto_close int in = pipes[0], out = pipes[1];
-    if (w->key_name && write(out, w->key, w->key_len) != (ssize_t)w->key_len)
-        return error_set(err, -EIO, "cannot hand the key to a child");
-    return steal_fd(&in);
-}
+#define PROGRAM  "rbdvol-device"
+#define KILL_MS  1000
+#define PAUSE_NS 5000000L
 
 static int outcome(int status, struct error *err)
 {
@@ -34,33 +19,31 @@ static int outcome(int status, struct error *err)
         return error_set(err, -ENOKEY,
                          "the kernel did not take the cephx key: does it have the modules libceph, aes and "
                          "cbc, and room in its keyrings (/proc/key-users)?");
-    if (status == -EINTR)
-        return error_set(err, -EIO, PROGRAM " was killed");
-    if (status != 0)
-        return error_set(err, status < 0 ? status : -status, "%s", error_text(status));
-    return 0;
+    return status == 0 ? 0 : error_set(err, -status, "%s", error_text(status));
+}
+
+/* One that was killed leaves the kernel at once, or when the kernel lets go of it. */
+static void await_end(const char *mapping)
+{
+    moment end = clock_in_ms(KILL_MS);
+    while (krbd_writer(mapping) != 0 && clock_left_ms(end) > 0)
+        (void)nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
 }
 
 int krbd_write(const struct krbd_write *w, moment deadline, struct error *err)
 {
-    char program[PATH_MAX];
-    const char *argv[] = { PROGRAM, VERB, w->mapping, w->file, w->text, w->key_name, NULL };
-    pid_t pid;
-    if (helper_path("device", program, sizeof program) < 0)
-        return error_set(err, -ENAMETOOLONG, "the path of " PROGRAM " is too long");
-    auto_close int fd = key_pipe(w, err);
-    if (fd < 0)
-        return fd;
-    int rc = command_spawn(program, argv, &fd, 1, &pid, err);
-    if (rc < 0)
-        return rc == -ENOENT ? (err->code = -EOPNOTSUPP) : rc;
-    rc = command_wait(pid, deadline);
-    if (rc != -ETIMEDOUT)
-        return outcome(rc, err);
-    (void)kill(pid, SIGKILL);
-    if (command_wait(pid, clock_in_ms(KILL_MS)) == -ETIMEDOUT)
-        command_disown(pid);
-    return error_set(err, -ETIMEDOUT, "the kernel did not finish in time");
+    const struct device_key key = { .name = w->key_name, .bytes = w->key, .len = w->key_len };
+    struct device *d = NULL;
+    int status = 0;
+    int rc = device_start(&d, err);
+    if (rc == 0)
+        rc = device_krbd(d, w->mapping, w->file, w->text, &key, deadline, &status, err);
+    device_end(d);
+    if (rc == -ETIMEDOUT) {
+        await_end(w->mapping);
+        return error_set(err, rc, "the kernel did not finish in time");
+    }
+    return rc < 0 ? rc : outcome(status, err);
 }
 
 struct writer {
@@ -71,7 +54,7 @@ struct writer {
 static bool is_writer(void *arg, pid_t pid, char *const *argv)
 {
     struct writer *w = arg;
-    if (!argv[1] || strcmp(argv[1], VERB) != 0 || !argv[2] || strcmp(argv[2], w->mapping) != 0)
+    if (!argv[1] || strcmp(argv[1], DEVICE_KRBD) != 0 || !argv[2] || strcmp(argv[2], w->mapping) != 0)
         return false;
     w->pid = pid;
     return true;

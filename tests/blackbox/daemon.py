@@ -206,8 +206,13 @@ class Daemon:
                 and process.stat_fields(pid)[0] == "Z"]
 
     def helpers(self):
-        """The rbdvol-device processes below it."""
-        return [pid for pid in process.children(self.pid) if "rbdvol-device" in " ".join(process.argv(pid)[:1])]
+        """The rbdvol-device processes below it, but for an idle one."""
+        return [pid for pid in process.children(self.pid) for words in [process.argv(pid)]
+                if "rbdvol-device" in " ".join(words[:1]) and words[1:2] != ["idle"]]
+
+    def idle_helpers(self):
+        """The rbdvol-device process that it keeps for the next request, once it has needed one."""
+        return [pid for pid in process.children(self.pid) if process.argv(pid)[:2] == ["rbdvol-device", "idle"]]
 
     def state_files(self):
         """What lies in its state directory, without directories."""

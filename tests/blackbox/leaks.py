@@ -25,11 +25,11 @@ class Leaks:
         self._helpers_before = set(self._helpers())
 
     def _helpers(self):
-        """Helper processes of our build whose daemon is one of ours, or gone."""
+        """Helper processes of our build whose daemon is gone, or one of ours, for which it is more than idle."""
         ours = {d.pid for d in self._all_daemons() if d.process}
         return [pid for pid in process.pids() for words in [process.argv(pid)]
                 if words and "rbdvol-device" in words[0] and process.program(pid).startswith(BUILD)
-                and process.parent(pid) in ours | {1}]
+                and process.parent(pid) in (ours | {1} if words[1:2] != ["idle"] else {1})]
 
     def _all_daemons(self):
         """Ours, and those of the test hosts that are up: what is left of a dead host is the cluster's to show."""
