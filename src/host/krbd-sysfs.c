@@ -76,17 +76,6 @@ int krbd_find(const char *root, const char *fsid, int64_t pool_id, const char *n
     return 0;
 }
 
-unsigned krbd_inflight(unsigned number)
-{
-    char path[64], text[64];
-    struct error ignored;
-    unsigned reads = 0, writes = 0;
-    (void)snprintf(path, sizeof path, "/sys/block/rbd%u/inflight", number);
-    if (file_read_line(path, text, sizeof text, &ignored) < 0 || sscanf(text, "%u %u", &reads, &writes) != 2)
-        return 0;
-    return reads + writes;
-}
-
 /* Bits of an image's features (librbd's rbd/features.h), in its order. */
 static const struct feature {
     uint64_t bit;

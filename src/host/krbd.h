@@ -30,9 +30,6 @@ int krbd_read(const char *root, unsigned number, struct krbd_device *ret);
 int krbd_find(const char *root, const char *fsid, int64_t pool_id, const char *ns, const char *image_id,
               struct krbd_device *ret);
 
-/* How much I/O the device has begun and not ended. */
-unsigned krbd_inflight(unsigned number);
-
 /* Can this kernel map images with these features? -ENODEV: the driver is not there. -EOPNOTSUPP: names what
  * it lacks, and the command that takes it from the image where there is one. name may be NULL with no
  * features. */
@@ -60,22 +57,21 @@ int krbd_line_make(const struct krbd_line *l, char buf[static KRBD_LINE_MAX], st
 
 /* ---- writing to it (krbd-write.c) ---- */
 
-/* Statuses of the child that does it, beside the write's errno. */
+/* What a helper says beside the write's errno. */
 #define KRBD_EXIT_KEY 250 /* the kernel did not take the key */
 
 struct krbd_write {
-    const char *mapping;     /* its id, which stands in the child's argv */
+    const char *mapping;     /* its id, which stands in the helper's argv meanwhile */
     const char *file, *text; /* below KRBD_SYSFS */
     const char *key_name;    /* NULL: no key */
     const unsigned char *key;
     size_t key_len;
 };
 
-/* A write that may hang in the kernel, done by a child (rbdvol-device krbd MAPPING FILE TEXT [KEY-NAME]). The
- * key is put into the child's own keyring first, where the kernel finds it. Returns 0 or the write's errno.
- * -ENOKEY: the kernel did not take the key. -ETIMEDOUT: the child was killed; whether it has left the kernel
- * tells krbd_writer(). */
+/* A write that may hang in the kernel, done by a helper (host/device.h). The key is put into the helper's own
+ * keyring first, where the kernel finds it. Returns 0 or the write's errno. -ENOKEY: the kernel did not take
+ * the key. -ETIMEDOUT: the helper was killed; whether it has left the kernel tells krbd_writer(). */
 int krbd_write(const struct krbd_write *w, moment deadline, struct error *err);
 
-/* The child that writes for this mapping, of this daemon or one before it; 0: there is none. */
+/* The helper that writes for this mapping, of this daemon or one before it; 0: there is none. */
 pid_t krbd_writer(const char *mapping);

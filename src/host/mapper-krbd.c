@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/identity.h"
 #include "base/log.h"
+#include "host/blockstat.h"
 #include "host/krbd.h"
 #include "host/mapping-record.h"
 #include "host/procs.h"
@@ -372,7 +373,7 @@ static int krbd_health(struct mapping *m, struct mapping_health *ret, struct err
     /* A client that was fenced looks like any other from here: its I/O fails. The lock's owner tells. */
     ret->state = MAPPING_READY;
     ret->opens = 1;
-    ret->inflight = krbd_inflight(d.number);
+    blockstat_fill(m->device, ret);
     return 0;
 }
 

@@ -18,6 +18,7 @@
 #include "base/identity.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "host/blockstat.h"
 #include "host/helper.h"
 #include "host/mapper-scope.h"
 #include "host/mapping-record.h"
@@ -28,7 +29,9 @@
 #define ARGV0          "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
 #define DRIVER         "/sys/module/nbd"
 #define OUTPUT         ".nbd.out" /* what rbd-nbd says, until it has mapped */
+#define REATTACH_S     "300" /* for so long the kernel lets I/O wait for another process (volume/reattach.c) */
 #define KILL_MS        2000
+#define FAIL_MS        5000
 #define OPEN_MS        10000
 #define PAUSE_NS       10000000L
 #define LINE_MAX_BYTES 4096
@@ -158,17 +161,19 @@ static bool said_device(const char *path, char *device, size_t size)
     return true;
 }
 
-static int spawn(const struct mapper_host *host, const struct mapper_image *image, const char *mapping,
+/* With a device in *m, that is attached again. */
+static int spawn(const struct mapper_host *host, const struct mapper_image *image, const struct mapping *m,
                  int output, pid_t *ret, struct error *err)
 {
     char program[PATH_MAX], full[IMAGE_NAME_MAX + 1], conf[PATH_MAX + 8], id[300], cluster[300], cookie[64],
-        mount[64];
+        mount[64], device[64];
     if (command_find(PROGRAM, program, sizeof program) < 0)
         return error_set(err, -ENODEV, PROGRAM " is not installed");
     (void)snprintf(conf, sizeof conf, "--conf=%s", host->ceph_conf);
     (void)snprintf(id, sizeof id, "--id=%s", host->user);
     (void)snprintf(cluster, sizeof cluster, "--cluster=%s", host->cluster);
-    (void)snprintf(cookie, sizeof cookie, "--cookie=%s", mapping);
+    (void)snprintf(cookie, sizeof cookie, "--cookie=%s", m->id);
+    (void)snprintf(device, sizeof device, "--device=%s", m->device);
     (void)snprintf(mount, sizeof mount, "--client_mount_timeout=%lld",
                    (long long)((host->connect_ms + 999) / 1000));
     /* What our safety rests on, over the file's and the monitors' values: see ceph/connection.c. */
@@ -188,13 +193,14 @@ static int spawn(const struct mapper_host *host, const struct mapper_image *imag
                            "--admin_socket=",
                            "--log_file=",
                            "--log_to_file=false",
-                           "map",
+                           m->device[0] ? "attach" : "map",
                            image_name_full(image->name, full),
                            "--try-netlink",
                            "--io-timeout=0",
-                           "--reattach-timeout=0",
+                           "--reattach-timeout=" REATTACH_S,
                            cookie,
                            image->ro ? "--read-only" : "--exclusive",
+                           m->device[0] ? device : NULL,
                            NULL };
     return command_spawn_logged(program, argv, output, ret, err);
 }
@@ -227,16 +233,18 @@ static void protect(pid_t pid)
         log_notice("rbd-nbd pid=%d can be killed when memory runs out: %s", (int)pid, error_text(errno));
 }
 
-static int map_recorded(const struct mapper_host *host, const struct mapper_image *image, struct mapping *m,
-                        moment deadline, struct error *err)
+/* Starts its process. With a device in *m: for that. */
+static int run(const struct mapper_host *host, const struct mapper_image *image, struct mapping *m,
+               moment deadline, struct error *err)
 {
     char path[PATH_MAX];
     pid_t pid;
     output_path(host->run_dir, m->id, path);
+    (void)unlink(path); /* of an attempt that was cut off */
     auto_close int output = open(path, O_CREAT | O_EXCL | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (output < 0)
         return error_set(err, -EIO, "cannot make %s: %s", path, error_text(errno));
-    int rc = spawn(host, image, m->id, output, &pid, err);
+    int rc = spawn(host, image, m, output, &pid, err);
     if (rc < 0)
         return rc == -ENOENT ? (err->code = -ENODEV) : rc;
     mapper_give_scope(host, image, m, pid, deadline); /* while it connects: it costs no time */
@@ -264,7 +272,7 @@ static int nbd_map(const struct mapper_host *host, const struct mapper_image *im
     memcpy(r.image_id, m.image_id, sizeof r.image_id);
     int rc = mapping_record_write(host->run_dir, KIND, &r, err);
     if (rc == 0)
-        rc = map_recorded(host, image, &m, deadline, err);
+        rc = run(host, image, &m, deadline, err);
     if (rc < 0) {
         files_remove(host->run_dir, m.id);
         return rc;
@@ -370,20 +378,43 @@ static int nbd_unmap(const struct mapper_host *host, struct mapping *m, moment d
         m->name.image);
 }
 
+/* Only the kernel's netlink, which gives the device its cookie, lets another process take it over. */
+static bool nbd_waits(const struct mapping *m)
+{
+    char text[64];
+    return !m->ro && !is_alive(m) && is_there(m) && device_attribute(m->device, "backend", text);
+}
+
+static int nbd_reattach(const struct mapper_host *host, const struct mapper_image *image, struct mapping *m,
+                        moment deadline, struct error *err)
+{
+    char device[sizeof m->device];
+    memcpy(device, m->device, sizeof device);
+    m->address[0] = '\0';
+    int rc = run(host, image, m, deadline, err);
+    if (rc == 0 && strcmp(device, m->device) != 0)
+        rc = error_set(err, -EPROTO, "rbd-nbd attached %s in place of %s", m->device, device);
+    memcpy(m->device, device, sizeof m->device);
+    return rc;
+}
+
+/* The kernel fails what waits, and what comes. */
+static int nbd_fail(const struct mapping *m, struct error *err)
+{
+    if (is_alive(m))
+        (void)kill(m->pid, SIGKILL);
+    return is_there(m) ? disconnect(m, clock_in_ms(FAIL_MS), err) : 0;
+}
+
 static int nbd_health(struct mapping *m, struct mapping_health *ret, struct error *err)
 {
-    unsigned reads = 0, writes = 0;
-    char path[PATH_MAX], text[64];
-    struct error ignored;
     (void)err;
     *ret = (struct mapping_health){ .state = MAPPING_GONE };
     if (!is_alive(m) || !is_there(m))
         return 0;
     ret->state = MAPPING_READY; /* whether it was fenced, the lock's owner tells */
     ret->opens = 1;
-    (void)snprintf(path, sizeof path, "/sys/block/%s/inflight", m->device + strlen("/dev/"));
-    if (file_read_line(path, text, sizeof text, &ignored) == 0 && sscanf(text, "%u %u", &reads, &writes) == 2)
-        ret->inflight = reads + writes;
+    blockstat_fill(m->device, ret);
     return 0;
 }
 
@@ -420,10 +451,10 @@ static bool search_record(void *arg, const struct mapping_record *r)
     struct mapping m = { .mapper = &mapper_nbd, .name = r->name, .ro = r->ro, .control = -1 };
     memcpy(m.id, r->mapping, sizeof m.id);
     memcpy(m.image_id, r->image_id, sizeof m.image_id);
-    m.pid = process_of(r->mapping);
+    m.pid = process_of(r->mapping); /* 0: the engine sees that it has ended */
     bool lives = m.pid && procs_start_time(m.pid, &m.pid_start) == 0;
     bool shows = device_of(m.id, m.pid, m.device, sizeof m.device) == 1;
-    if (lives && shows) {
+    if (shows && (lives || nbd_waits(&m))) {
         if (!s->found(s->arg, &m))
             log_warning("leaving a mapping alone pool=%s image=%s device=%s", r->name.pool, r->name.image,
                         m.device);
@@ -449,6 +480,9 @@ const struct mapper mapper_nbd = {
     .wait_closed = nbd_wait_closed,
     .unmap = nbd_unmap,
     .health = nbd_health,
+    .waits = nbd_waits,
+    .reattach = nbd_reattach,
+    .fail = nbd_fail,
     .alive = nbd_alive,
     .find = nbd_find,
 };

@@ -78,6 +78,8 @@ struct mapping_health {
     bool unclean;       /* a write failed: the lock must not be released */
     unsigned inflight;  /* I/O that Ceph has not answered yet */
     int64_t stalled_ms; /* for so long there has been such I/O, and none of it was answered */
+    bool counted;       /* stalled_ms is not known, but how much I/O was answered in all: */
+    uint64_t answered;  /* whoever asks again and again sees for how long that has not grown */
     char why[256];      /* of lost: a sentence */
 };
 
@@ -132,9 +134,17 @@ struct mapper {
      * waits for it gets an error. Its lock stays where it is. Again: success. NULL: it cannot be done. */
     int (*fail)(const struct mapping *m, struct error *err);
 
-    /* Calls found() for each mapping of this instance that is alive (connected again; found() may keep *m by
-     * copying it, and then owns m->control; otherwise it returns false and the connection is closed), and
-     * clears away what dead ones left in run_dir. Never waits for Ceph. */
+    /* The mapping's process has ended. waits: does its device, and all I/O on it, wait for another one?
+     * reattach: starts that, as a client that takes the managed lock. The caller has made sure that nobody
+     * else had the image meanwhile, and has fenced the client that ended. 0: *m has the new process, and no
+     * address; -ETIMEDOUT and others: it was stopped. Both NULL: no device does. */
+    bool (*waits)(const struct mapping *m);
+    int (*reattach)(const struct mapper_host *host, const struct mapper_image *image, struct mapping *m,
+                    moment deadline, struct error *err);
+
+    /* Calls found() for each mapping of this instance that is alive, or whose device waits() (connected
+     * again; found() may keep *m by copying it, and then owns m->control; otherwise it returns false and the
+     * connection is closed), and clears away what dead ones left in run_dir. Never waits for Ceph. */
     int (*find)(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
                 struct error *err);
 };

@@ -2,6 +2,7 @@
 #include "volume/drive.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "volume/hindrance.h"
 #include "volume/ladder.h"
 #include "volume/lost.h"
+#include "volume/reattach.h"
 #include "volume/statefile.h"
 
 #define RETRY_MIN_MS 500
@@ -23,6 +25,8 @@ static bool wants_up(const struct volume *v)
 
 bool drive_settled(const struct volume *v)
 {
+    if (v->orphaned)
+        return false;
     if (v->lost && v->holders.n > 0 && (lost_is_wanted(v) || !v->loss.asked || lost_is_to_be_asked(v)))
         return false;
     return v->rung == (wants_up(v) ? RUNG_MOUNTED : RUNG_DETACHED) && !v->reviving;
@@ -84,6 +88,30 @@ static bool step_lost(struct volumes *e, struct volume *v)
     return true;
 }
 
+/* Its device waits for a process, in place of one that ended: what is mounted goes on with it, whoever wants
+ * what then. Otherwise the volume is lost. Like step(). */
+static bool step_orphaned(struct volumes *e, struct volume *v)
+{
+    struct error err = { 0 };
+    char why[sizeof v->loss.why];
+    int rc = error_set(&err, -EIO, "it was not mounted");
+    if (v->rung == RUNG_MOUNTED) {
+        pthread_mutex_unlock(&v->lock);
+        rc = reattach_run(e, v, &err);
+        pthread_mutex_lock(&v->lock);
+    }
+    if (rc == -EAGAIN) {
+        try_later(v, &err);
+        return false;
+    }
+    v->orphaned = 0;
+    (void)snprintf(why, sizeof why, "its mapping process has ended, and no other could take its place: %s",
+                   err.msg);
+    if (rc < 0)
+        lost_mark(e, v, why);
+    return true;
+}
+
 /* Went up, and was lost by that: its callers are told, as of any climb that failed. With the lock held. */
 static int check_lost(const struct volume *v, struct error *err)
 {
@@ -101,6 +129,8 @@ static bool step(struct volumes *e, struct volume *v)
         settled(v);
         return false;
     }
+    if (v->orphaned)
+        return step_orphaned(e, v);
     if (step_lost(e, v))
         return true;
     if (v->rung == RUNG_DETACHED) {

@@ -23,7 +23,7 @@ void lost_mark(struct volumes *e, struct volume *v, const char *why)
         return;
     v->lost = true;
     v->reviving = false;
-    v->stuck_since = 0;
+    v->stuck_since = v->orphaned = 0;
     v->unowned = 0;
     v->loss = (struct volume_loss){ .at = time(NULL) };
     (void)snprintf(v->loss.why, sizeof v->loss.why, "%s", why);

@@ -64,6 +64,15 @@ static int fill_address(const struct place *p, const char *image_id, struct mapp
     return rc < 0 ? rc : 0;
 }
 
+int mapping_reattach(struct volumes *e, const struct volume *v, struct mapping *m, moment deadline,
+                     struct error *err)
+{
+    char mountpoint[PATH_MAX];
+    struct mapper_image image = image_of(v);
+    image.mountpoint = engine_mountpoint(e, &v->name, mountpoint);
+    return m->mapper->reattach(&e->mapper_host, &image, m, deadline, err);
+}
+
 int mapping_complete(const struct place *p, struct volume *v, struct error *err)
 {
     struct mapping m = v->mapping;

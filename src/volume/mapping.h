@@ -22,5 +22,9 @@ bool mapping_file(const struct volumes *e, const struct volume *v, char file[sta
 /* Is there a loop device on that file? It frees itself with its last user. Sets v->node. */
 bool mapping_has_loop(const struct volumes *e, struct volume *v);
 
+/* mapper->reattach() for the volume. */
+int mapping_reattach(struct volumes *e, const struct volume *v, struct mapping *m, moment deadline,
+                     struct error *err);
+
 /* Fills in what the mapper could not tell of v->mapping, by asking the cluster. */
 int mapping_complete(const struct place *p, struct volume *v, struct error *err);

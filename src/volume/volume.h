@@ -71,6 +71,7 @@ struct volume {
     bool unmapping;          /* the mapping is being ended by us: that is no loss */
     bool reviving;           /* it was lost, and climbs again */
     struct volume_loss loss; /* of both */
+    moment orphaned;         /* since when its device waits for a process in place of one that ended; 0 */
     moment stuck_since;      /* none of the I/O in flight has been answered since, longer than io-stuck; 0 */
     unsigned unowned;        /* how often in a row its lock was not its client's (ownercheck.h) */
 

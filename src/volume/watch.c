@@ -25,9 +25,11 @@ struct watched {
     struct watched *next;
     struct image_name name;
     char mapping[MAPPING_ID_LEN + 1];
-    int control;      /* -1: there is no process to listen to */
-    moment asked;     /* no answer has come since; 0: it has */
-    moment ask_again; /* when its health is due */
+    int control;       /* -1: there is no process to listen to */
+    moment asked;      /* no answer has come since; 0: it has */
+    moment ask_again;  /* when its health is due */
+    uint64_t answered; /* where only the kernel counts: how much of its I/O, */
+    moment moved;      /* and since when it has been so much, with more in flight; 0: not seen yet */
 };
 
 struct watch {
@@ -128,17 +130,34 @@ static void mark_lost(struct volumes *e, struct volume *v, const struct watched 
         drive_kick(e, v);
 }
 
-/* io-stuck-action=error: who waits gets an error, and the mapping is lost by that. */
+/* Its device may wait for another process, which is started then. m: what it was mapped by when we looked. */
+static void process_ended(struct volumes *e, struct volume *v, const struct watched *one,
+                          const struct mapping *m)
+{
+    if (!m->mapper->waits || !m->mapper->waits(m)) {
+        mark_lost(e, v, one, "its mapping process has ended");
+        return;
+    }
+    {
+        LOCK_SCOPE(&v->lock);
+        if (!is_current(v, one) || v->unmapping || v->mapping.pid != m->pid || v->orphaned)
+            return;
+        v->orphaned = clock_now();
+        v->retry_at = clock_now(); /* also when the gate is somebody's just now */
+    }
+    drive_kick(e, v);
+}
+
+/* io-stuck-action=error: who waits gets an error, and the mapping is lost by that. Where this host cannot end
+ * it, the way down has the client fenced (volume/ladder.c), and it ends with the cluster's next answer. */
 static void fail_stuck(struct volumes *e, struct volume *v, const struct watched *one,
                        const struct mapping *m, const char *span)
 {
     char why[sizeof v->loss.why], full[IMAGE_NAME_MAX + 1];
     struct error err = { 0 };
-    int rc = m->mapper->fail ? m->mapper->fail(m, &err)
-                             : error_set(&err, -EOPNOTSUPP, "mapper %s cannot do that", m->mapper->name);
-    (void)snprintf(why, sizeof why,
-                   "none of its I/O was answered for %s, so all of it was failed (io-stuck-action=error)",
-                   span);
+    int rc = m->mapper->fail ? m->mapper->fail(m, &err) : 0;
+    (void)snprintf(why, sizeof why, "none of its I/O was answered for %s, so %s (io-stuck-action=error)",
+                   span, m->mapper->fail ? "all of it was failed" : "its client is fenced");
     if (rc == 0)
         mark_lost(e, v, one, why);
     else
@@ -182,7 +201,7 @@ static void report(struct volumes *e, struct volume *v, const struct watched *on
     else if (h->state == MAPPING_LOST)
         mark_lost(e, v, one, h->why[0] ? h->why : "its lock is no longer held");
     else
-        mark_lost(e, v, one, "its mapping process has ended");
+        process_ended(e, v, one, m);
 }
 
 /* Something has come from its process. False: nothing more will. */
@@ -211,15 +230,27 @@ static void ask(struct volumes *e, struct volume *v, struct watched *one, const 
         one->asked = clock_now();
 }
 
+/* For so long the kernel has counted no answer, and something was in flight each time. */
+static int64_t unanswered_ms(struct watched *one, const struct mapping_health *h)
+{
+    if (h->inflight == 0 || h->answered != one->answered || !one->moved)
+        one->moved = clock_now();
+    one->answered = h->answered;
+    return clock_since_ms(one->moved);
+}
+
 /* Nothing can be heard: the kernel answers at once. */
-static void look(struct volumes *e, struct volume *v, const struct watched *one, struct mapping *m)
+static void look(struct volumes *e, struct volume *v, struct watched *one, struct mapping *m)
 {
     struct mapping_health h;
     struct error err;
     if (m->pid && !procs_alive(m->pid, m->pid_start))
-        mark_lost(e, v, one, "its mapping process has ended");
-    else if (m->mapper->health(m, &h, &err) == 0)
+        process_ended(e, v, one, m);
+    else if (m->mapper->health(m, &h, &err) == 0) {
+        if (h.counted)
+            h.stalled_ms = unanswered_ms(one, &h);
         report(e, v, one, m, &h);
+    }
 }
 
 /* What is due; forgets what was unmapped. */

@@ -20,6 +20,7 @@ static struct entry {
 static unsigned next;
 static char refusal[128];
 static const struct mapper *used = &mapper_fuse;
+static bool waiting;
 
 void fake_mappings_reset(void)
 {
@@ -27,6 +28,12 @@ void fake_mappings_reset(void)
     next = 0;
     refusal[0] = '\0';
     used = &mapper_fuse;
+    waiting = false;
+}
+
+void fake_mapping_waits(void)
+{
+    waiting = true;
 }
 
 void fake_mapper_refuse(const char *why)
@@ -269,6 +276,45 @@ static int fail(const struct mapping *m, struct error *err)
     return rc;
 }
 
+static bool waits(const struct mapping *m)
+{
+    (void)m;
+    return waiting;
+}
+
+/* What its loop device is on is in the entry still. */
+static int reattach(const struct mapper_host *host, const struct mapper_image *asked, struct mapping *m,
+                    moment deadline, struct error *err)
+{
+    (void)host;
+    (void)deadline;
+    int rc = fake_call("reattach", asked->name->image, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    struct entry *e = NULL;
+    for (size_t i = 0; i < MAPPINGS; i++)
+        if (strcmp(mappings[i].m.id, m->id) == 0)
+            e = &mappings[i];
+    rc = !e || fake_image_lock(e->image, "rbd_lock") ? error_set(err, -EBUSY, "another client holds the lock")
+                                                     : 0;
+    if (rc == 0) {
+        m->pid = (pid_t)(FIRST_PID + ++next);
+        m->pid_start = next;
+        (void)snprintf(m->address, sizeof m->address, "192.0.2.1:0/%u", 1000 + next);
+        fake_image_lock_set(e->image, "rbd_lock", "auto 1", "internal", m->address);
+        fake_image_watch(e->image, m->address, true);
+        e->used = true;
+        e->m = *m;
+    }
+    fake_unlock();
+    if (rc == 0) {
+        fake_process_add(m->pid, m->pid_start);
+        fake_changed("reattach %s", asked->name->image);
+    }
+    return rc;
+}
+
 static int change(struct mapping *m, const struct image_change *c, moment deadline, struct error *err)
 {
     (void)deadline;
@@ -319,6 +365,8 @@ const struct mapper mapper_fuse = {
     .change = change,
     .hear = hear,
     .fail = fail,
+    .waits = waits,
+    .reattach = reattach,
     .find = find_all,
 };
 

@@ -113,6 +113,8 @@ bool fake_mapping_find(const char *image, struct mapping *ret);
 void fake_mapping_kill(const char *image);
 /* What the mapping says of itself from now on. */
 void fake_mapping_health(const char *image, const struct mapping_health *h);
+/* From now on a mapping whose process ends has a device that waits for another. */
+void fake_mapping_waits(void);
 /* A mapping as an earlier daemon left it, with the managed lock. */
 void fake_mapping_add(struct fake_image *image, const char *run_dir);
 

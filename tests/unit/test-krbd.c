@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "cmocka-headers.h"
+#include "host/blockstat.h"
 #include "host/krbd.h"
 #include "host/mapping-record.h"
 
@@ -254,6 +255,21 @@ static void a_write_that_hangs_ends_at_its_deadline(void **state)
     assert_int_equal(krbd_writer("0123456789abcdef"), 0);
 }
 
+static void what_was_answered_is_told_from_what_was_not(void **state)
+{
+    struct mapping_health h = { 0 };
+    (void)state;
+    blockstat_parse("  10 1 8 5  20 2 16 7  3 40 50  4 0 64 2  6 9", &h);
+    assert_true(h.counted);
+    assert_int_equal(h.inflight, 3);
+    assert_int_equal(h.answered, 10 + 20 + 4 + 6);
+    blockstat_parse("10 1 8 5 20 2 16 7 3 40 50\n", &h); /* of an old kernel */
+    assert_int_equal(h.inflight, 3);
+    assert_int_equal(h.answered, 30);
+    blockstat_parse("", &h);
+    assert_int_equal(h.inflight, 0);
+}
+
 static bool take_record(void *arg, const struct mapping_record *r)
 {
     *(struct mapping_record *)arg = *r;
@@ -313,6 +329,7 @@ int main(void)
         CASE(a_name_that_would_be_more_than_a_word_is_refused),
         CASE(the_write_is_one_and_its_errno_comes_back),
         CASE(a_write_that_hangs_ends_at_its_deadline),
+        cmocka_unit_test(what_was_answered_is_told_from_what_was_not),
         CASE(a_record_is_of_this_boot_or_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,6 +175,60 @@ static void a_mapper_that_ends_is_a_loss(void **state)
     assert_true(fixture_forgotten(f, "db"));
 }
 
+static bool is_whole(const struct volume *v, unsigned rung)
+{
+    struct mapping m;
+    return !v->lost && !v->orphaned && !v->busy && v->rung == rung && fake_mapping_find("db", &m) &&
+           m.pid == v->mapping.pid;
+}
+
+static void a_mapper_that_ends_is_replaced_where_the_device_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct mapping before, after;
+    mounted(f, "one");
+    fake_mapping_waits();
+    assert_true(fake_mapping_find("db", &before));
+    fake_mapping_kill("db");
+    fixture_wait(f, "db", is_whole, RUNG_MOUNTED);
+    assert_true(fake_mapping_find("db", &after));
+    assert_int_not_equal(before.pid, after.pid);
+    assert_string_equal(before.id, after.id);
+    assert_true(fake_is_fenced(before.address));
+    expect_status(f, "state", "mounted");
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_true(fixture_forgotten(f, "db"));
+    assert_int_equal(fake_mapping_count(), 0);
+}
+
+static void what_somebody_had_meanwhile_is_not_attached_again(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    mounted(f, "one");
+    fake_mapping_waits();
+    taken_over();
+    fake_image_lock(fake_image_find("rbd", "db"), "rbd_lock")->held = false; /* and has let go of it */
+    fake_mapping_kill("db");
+    wait_lost(f, RUNG_DETACHED);
+    assert_int_equal(fake_count("reattach"), 0);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+}
+
+static void what_cannot_be_attached_again_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    mounted(f, "one");
+    fake_mapping_waits();
+    fake_fail("reattach", -EIO, 1);
+    fake_mapping_kill("db");
+    wait_lost(f, RUNG_DETACHED);
+    expect_status(f, "trouble", "no other could take its place");
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+}
+
 static void while_a_container_has_the_dead_mount_it_is_not_mounted_again(void **state)
 {
     struct fixture *f = *state;
@@ -423,6 +477,9 @@ int main(void)
         TEST(a_fenced_volume_is_taken_down_and_tells_who_has_it),
         TEST(who_has_it_is_asked_again_and_again),
         TEST(a_mapper_that_ends_is_a_loss),
+        TEST(a_mapper_that_ends_is_replaced_where_the_device_waits),
+        TEST(what_somebody_had_meanwhile_is_not_attached_again),
+        TEST(what_cannot_be_attached_again_is_lost),
         TEST(while_a_container_has_the_dead_mount_it_is_not_mounted_again),
         TEST(the_last_unmount_leaves_it_ready_for_a_new_client),
         TEST(its_stale_holders_block_nobody),
