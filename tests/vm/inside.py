@@ -16,9 +16,9 @@ sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "docker", 
 
 import mounts  # noqa: E402
 import process  # noqa: E402
-from daemon import RBDVOL, Daemon  # noqa: E402
+from daemon import Daemon  # noqa: E402
 from leaks import STATE_FILES_THAT_STAY  # noqa: E402
-from waiting import until  # noqa: E402
+from waiting import TookTooLong, until  # noqa: E402
 
 RBD = "/sys/bus/rbd"
 _daemons = {}
@@ -71,15 +71,23 @@ def daemon_end(name):
     d.erase()
 
 
+def _helpers():
+    return [pid for pid in process.pids() if process.argv(pid)[:1] == ["rbdvol-device"]]
+
+
 def left_of(name):
-    """What a daemon has left in this guest."""
+    """What a daemon has left in this guest. An idle helper sees a moment later that the daemon has ended."""
     d = _daemons[name]
+    try:
+        until(lambda: not _helpers(), "the helpers to end", 5)
+    except TookTooLong:
+        pass
     found = [f"mount: {m.point} ({m.source})" for m in mounts.below(d.dir)]
     found += [f"mapping: rbd{device['number']} of image id {device['image_id']}" for device in devices()]
     found += [f"mapper: pid {pid}" for pid in [*d.mappers(), *rbd_nbds()]]
     found += [f"device: {device}" for device in nbd_devices()]
     found += [f"state file: {f}" for f in d.state_files() if not STATE_FILES_THAT_STAY.match(os.path.basename(f))]
-    found += [f"helper: pid {pid}" for pid in process.pids() if process.argv(pid)[:1] == ["rbdvol-device"]]
+    found += [f"helper: pid {pid} {' '.join(process.argv(pid))}" for pid in _helpers()]
     return found
 
 
@@ -161,6 +169,12 @@ def checksum(path):
         return hashlib.sha256(f.read()).hexdigest()
 
 
+def room(path):
+    """The bytes that the mounted file system has."""
+    s = os.statvfs(path)
+    return s.f_blocks * s.f_frsize
+
+
 def mounted(path):
     found = mounts.at(path)
     return found and {"source": found.source, "fstype": found.fstype, "options": found.options, "super": found.super_options}
@@ -182,7 +196,8 @@ def writer_start(path):
             state["error"] = e.errno
 
     _writers[path] = state
-    threading.Thread(target=run, daemon=True).start()
+    state["thread"] = threading.Thread(target=run, daemon=True)
+    state["thread"].start()
 
 
 def writer(path):
@@ -191,6 +206,13 @@ def writer(path):
 
 def writer_stop(path):
     _writers[path]["stop"] = True
+
+
+def writer_end(path, seconds=60):
+    """It has closed its file when this returns."""
+    writer_stop(path)
+    _writers[path]["thread"].join(seconds)
+    assert not _writers[path]["thread"].is_alive(), "the writer does not come to its end"
 
 
 def line(conf, user, image, options="exclusive"):
@@ -213,40 +235,25 @@ def kill_all(*argv):
             os.kill(pid, signal.SIGKILL)
 
 
-def helper():
-    return os.path.join(os.path.dirname(os.path.dirname(RBDVOL)), "device", "rbdvol-device")
+def records():
+    """What the daemons have written down before they mapped."""
+    return [name for directory in (f"{d.path('state-dir')}/map" for d in _daemons.values()) if os.path.isdir(directory)
+            for name in os.listdir(directory) if name.endswith((".krbd", ".nbd"))]
 
 
-def gate_helper(word):
-    """From now on a helper that is started with this word makes /run/at-WORD and waits for /run/go-WORD."""
-    sh(f"cp {helper()} /run/rbdvol-device.real && rm -f /run/at-{word} /run/go-{word}")
-    with open("/run/rbdvol-device.gate", "w", encoding="ascii") as f:
-        f.write(f"""#!/bin/bash
-if [[ $1 == {word} ]]; then
-    touch /run/at-{word}
-    while [[ ! -e /run/go-{word} ]]; do read -rt 0.05 <> <(:); done
-fi
-exec -a rbdvol-device /run/rbdvol-device.real "$@"
-""")
-    sh(f"chmod +x /run/rbdvol-device.gate && mount --bind /run/rbdvol-device.gate {helper()}")
+def hold_helper(name):
+    """The daemon's idle helper answers nothing until go_on(): what it is asked next waits."""
+    (pid,) = _daemons[name].idle_helpers()
+    os.kill(pid, signal.SIGSTOP)
+    return pid
 
 
-def ungate_helper():
-    """The gate goes; what waits at it waits on."""
-    if mounts.at(helper()):
-        sh(f"umount -l {helper()}")
+def go_on(pid):
+    os.kill(pid, signal.SIGCONT)
 
 
-def kill_gated(word):
-    """What waits at the gate, and the children that it has for an instant, which look like it."""
-    found = [pid for pid in process.pids() for words in [process.argv(pid)]
-             if words[:1] == ["/bin/bash"] and words[1].endswith("/rbdvol-device") and words[2] == word]
-    assert found, "nothing waits at the gate"
-    for pid in found:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+def kill_pid(pid):
+    os.kill(pid, signal.SIGKILL)
 
 
 def exists(path):

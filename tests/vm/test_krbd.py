@@ -47,7 +47,7 @@ def test_the_key_is_nowhere_to_be_read(guest, daemon, cluster):
     assert ",exclusive" in line and ",noshare" in line and "osd_request_timeout" not in line
     assert key not in guest.call("daemon_log", daemon.name)
     assert key not in guest.sh("dmesg; cat /proc/keys; grep -rs . /run/rbd/rbd.state")
-    assert "ceph" not in guest.sh("cat /proc/keys").split(), "the key outlived the child that mapped"
+    until(lambda: "ceph" not in guest.sh("cat /proc/keys").split(), "the key to leave the kernel", 5)
     assert guest.call("mounted", point)
     daemon.unmount("db", "one")
 
@@ -89,35 +89,36 @@ def test_what_a_killed_daemon_had_only_mapped_is_unmapped(guest, daemon, cluster
     daemon.unmount("db", "two")
 
 
-def test_a_daemon_that_is_killed_before_the_write_leaves_nothing(guest, daemon, cluster):
+def begin_held_mount(guest, daemon):
+    """A Mount that gets as far as the write that maps, which waits until the helper goes on; the helper."""
     daemon.create("db", size="1G")
-    guest.call("gate_helper", "krbd")
-    try:
-        daemon.begin("call", "Mount", {"Name": "db", "ID": "one"})
-        until(lambda: guest.call("exists", "/run/at-krbd"), "the write to be near", 20)
-        daemon.kill()
-        guest.call("kill_gated", "krbd")
-    finally:
-        guest.call("ungate_helper")
+    daemon.mount("db", "one")
+    daemon.unmount("db", "one")
+    helper = guest.call("hold_helper", daemon.name)
+    daemon.begin("call", "Mount", {"Name": "db", "ID": "one"})
+    until(lambda: guest.call("records"), "the write to be near", 20)
+    return helper
+
+
+def test_a_daemon_that_is_killed_before_the_write_leaves_nothing(guest, daemon):
+    helper = begin_held_mount(guest, daemon)
+    daemon.kill()
+    guest.call("kill_pid", helper)
     daemon.start()
     daemon.await_cluster()
     daemon.mount("db", "two")  # its own control lock does not stand in the way
     daemon.unmount("db", "two")
-    assert guest.call("devices") == [] and guest.sh("ls /run/rbd/rbd.state/map") == ""
+    assert guest.call("devices") == [] and guest.call("records") == []
 
 
 def test_what_a_killed_daemon_was_mapping_is_undone(guest, daemon, cluster):
     """Killed while the write hangs in the kernel, since the OSD does not answer."""
-    daemon.create("db", size="1G")
-    guest.call("gate_helper", "krbd")
+    helper = begin_held_mount(guest, daemon)
+    cluster.pause("osd")
     try:
-        daemon.begin("call", "Mount", {"Name": "db", "ID": "one"})
-        until(lambda: guest.call("exists", "/run/at-krbd"), "the write to be near", 20)
-        cluster.pause("osd")
-        guest.sh("touch /run/go-krbd")
-        until(lambda: any(words[:2] == ["rbdvol-device", "krbd"] for words in guest.call("argvs")), "the write", 10)
+        guest.call("go_on", helper)
+        until(lambda: guest.call("argv", helper)[1:2] == ["krbd"], "the write", 10)
         daemon.kill()
-        guest.call("ungate_helper")
         daemon.start()
     finally:
         cluster.resume("osd")
@@ -125,7 +126,39 @@ def test_what_a_killed_daemon_was_mapping_is_undone(guest, daemon, cluster):
     daemon.mount("db", "two")
     assert len(guest.call("devices")) == 1
     daemon.unmount("db", "two")
-    assert guest.call("devices") == [] and guest.sh("ls /run/rbd/rbd.state/map") == ""
+    assert guest.call("devices") == [] and guest.call("records") == []
+
+
+def test_a_daemon_that_is_killed_as_it_unmounts_finishes_it(guest, daemon, cluster):
+    """What it had asked for may still be done when it is gone."""
+    daemon.create("db", size="1G")
+    point = daemon.mount("db", "one")
+    checksum = guest.call("fill", f"{point}/data", 2)
+    helper = guest.call("hold_helper", daemon.name)
+    daemon.begin("call", "Unmount", {"Name": "db", "ID": "one"})
+    until(lambda: status(daemon)["Volumes"][0].get("Busy") == "unmounting", "the unmount to be asked for", 10)
+    daemon.kill()
+    guest.call("go_on", helper)
+    daemon.start()
+    daemon.await_cluster()
+    daemon.unmount("db", "one")
+    until(lambda: guest.call("devices") == [] and guest.call("records") == [], "the mapping to go", 20)
+    assert cluster.locks_left() == []
+    assert guest.call("checksum", daemon.mount("db", "two") + "/data") == checksum
+    daemon.unmount("db", "two")
+
+
+def test_a_helper_that_has_died_idle_is_replaced(guest, daemon):
+    daemon.create("db", size="1G")
+    daemon.mount("db", "one")
+    (before,) = daemon.idle_helpers()
+    guest.call("kill_pid", before)
+    daemon.unmount("db", "one")
+    (now,) = daemon.idle_helpers()
+    assert now != before
+    daemon.mount("db", "two")
+    daemon.unmount("db", "two")
+    assert daemon.idle_helpers() == [now], "a Mount on krbd started a helper"
 
 
 def test_features_that_the_kernel_lacks_are_named_with_the_command_that_takes_them_away(guest, hosts, cluster):

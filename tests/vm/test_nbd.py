@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The life of volumes on rbd-nbd."""
 
+import contextlib
 import json
 
 import pytest
+from test_takeover import days_fenced
 from waiting import until
 
 
@@ -62,18 +64,92 @@ def test_a_mount_in_another_namespace_keeps_the_device(guest, daemon, cluster):
     until(lambda: guest.call("nbd_devices") == [] and cluster.locks_left() == [], "the retry", 40)
 
 
-def test_a_volume_whose_process_died_can_be_taken_down_and_mounted_again(guest, daemon, cluster):
+GOES_ON = 120  # seconds: what was in flight is sent again when the kernel next looks at it, every 30 s
+
+
+def owner_address(cluster):
+    (owner,) = cluster.locks(cluster.header("db"))["rbd_lock"]
+    return owner["addr"].removeprefix("v1:")
+
+
+@contextlib.contextmanager
+def broken_rbd_nbd(guest, words):
+    """One that says this, and ends."""
+    guest.sh(f"printf '#!/bin/sh\\necho {words} >&2\\nexit 1\\n' >/run/no-nbd && chmod +x /run/no-nbd && "
+             "mount --bind /run/no-nbd /usr/bin/rbd-nbd")
+    try:
+        yield
+    finally:
+        guest.sh("umount /usr/bin/rbd-nbd")
+
+
+@pytest.mark.parametrize("victims", ["rbd-nbd", "both"])
+def test_a_process_that_died_is_replaced_and_the_io_goes_on(guest, daemon, cluster, victims):
+    daemon.create("db", size="1G", fstype="ext4")
+    point = daemon.mount("db", "one")
+    checksum, log = guest.call("fill", f"{point}/data", 2), f"{point}/log"
+    guest.call("writer_start", log)
+    until(lambda: guest.call("writer", log)["acked"] > 3, "the writer", 20)
+    (pid,), old = guest.call("rbd_nbds"), owner_address(cluster)
+    if victims == "both":
+        daemon.kill()
+    guest.sh(f"kill -9 {pid}")
+    if victims == "both":
+        daemon.start()
+    until(lambda: guest.call("rbd_nbds") not in ([], [pid]), "another process", 40)
+    acked = guest.call("writer", log)["acked"]
+    until(lambda: guest.call("writer", log)["acked"] > acked + 5, "the I/O to go on", GOES_ON)
+    guest.call("writer_end", log)
+    assert guest.call("writer", log)["error"] is None
+    assert daemon.get("db")["Status"]["state"] == "mounted" and daemon.get("db")["Mountpoint"] == point
+    new = owner_address(cluster)
+    (record,) = cluster.locks(cluster.header("db"))["rbdvol"]
+    assert new != old and days_fenced(cluster, old) >= 29 and record["cookie"].endswith("/" + new)
+    lines = guest.call("writer", log)["acked"]
+    daemon.unmount("db", "one")
+    assert guest.call("nbd_devices") == [] and cluster.locks_left() == []
+    daemon.mount("db", "two")
+    assert guest.call("checksum", f"{point}/data") == checksum
+    assert guest.call("read", log).split() == [str(n) for n in range(1, lines + 1)]
+    daemon.unmount("db", "two")
+
+
+def test_a_volume_whose_process_cannot_be_replaced_is_lost_and_can_be_mounted_again(guest, daemon, cluster):
     daemon.create("db", size="1G", fstype="ext4")
     point = daemon.mount("db", "one")
     checksum = guest.call("fill", f"{point}/data", 2)
     (pid,) = guest.call("rbd_nbds")
-    guest.sh(f"kill -9 {pid}")
-    until(lambda: daemon.get("db")["Status"]["state"] == "lost", "the loss to be seen", 20)
+    with broken_rbd_nbd(guest, "not today"):
+        guest.sh(f"kill -9 {pid}")
+        until(lambda: daemon.get("db")["Status"]["state"] == "lost", "the loss to be seen", 20)
+        assert "not today" in daemon.get("db")["Status"]["trouble"]
     daemon.unmount("db", "one")
     until(lambda: guest.call("nbd_devices") == [], "the device to go", 30)
     daemon.mount("db", "two")  # the dead one is fenced
     assert guest.call("checksum", f"{point}/data") == checksum
     daemon.unmount("db", "two")
+
+
+def test_what_another_host_had_meanwhile_is_not_attached_again(hosts):
+    """Its file system is no longer what this host's kernel knows of it."""
+    one, two = hosts.daemon(0, mapper="nbd"), hosts.daemon(1)
+    one.create("db", size="1G", fstype="ext4")
+    point = one.mount("db", "a")
+    one.guest.call("write", f"{point}/file", "of one")
+    (pid,) = one.guest.call("rbd_nbds")
+    one.kill()
+    one.guest.sh(f"kill -9 {pid}")
+    there = two.mount("db", "b")
+    two.guest.call("write", f"{there}/file", "of two")
+    two.unmount("db", "b")
+    one.start()
+    until(lambda: one.get("db")["Status"]["state"] == "lost", "the loss to be seen", 30)
+    assert one.guest.call("rbd_nbds") == []
+    assert "not its own any more" in one.get("db")["Status"]["trouble"]
+    one.unmount("db", "a")
+    until(lambda: one.guest.call("nbd_devices") == [], "the device to go", 30)
+    assert one.guest.call("read", one.mount("db", "c") + "/file") == "of two"
+    one.unmount("db", "c")
 
 
 def test_features_that_krbd_lacks_are_mapped_by_nbd(guest, hosts, cluster):
@@ -88,12 +164,8 @@ def test_features_that_krbd_lacks_are_mapped_by_nbd(guest, hosts, cluster):
 
 def test_what_rbd_nbd_says_is_told(guest, hosts, cluster):
     cluster.rbd("create", "--size", "1G", "rbd/db")
-    guest.sh("printf '#!/bin/sh\\necho no network block device for you >&2\\nexit 1\\n' >/run/no-nbd && chmod +x /run/no-nbd && "
-             "mount --bind /run/no-nbd /usr/bin/rbd-nbd")
-    try:
+    with broken_rbd_nbd(guest, "no network block device for you"):
         daemon = hosts.daemon(mapper="nbd")
         assert "rbd-nbd could not map it: no network block device for you" in daemon.refused("Mount", Name="db", ID="one")
-    finally:
-        guest.sh("umount /usr/bin/rbd-nbd")
     daemon.mount("db", "one")
     daemon.unmount("db", "one")
