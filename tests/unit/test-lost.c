@@ -190,6 +190,7 @@ static void a_mapper_that_ends_is_replaced_where_the_device_waits(void **state)
     mounted(f, "one");
     fake_mapping_waits();
     assert_true(fake_mapping_find("db", &before));
+    fake_image_find("rbd", "db")->deaf = true;
     fake_mapping_kill("db");
     fixture_wait(f, "db", is_whole, RUNG_MOUNTED);
     assert_true(fake_mapping_find("db", &after));
@@ -223,6 +224,7 @@ static void what_cannot_be_attached_again_is_lost(void **state)
     mounted(f, "one");
     fake_mapping_waits();
     fake_fail("reattach", -EIO, 1);
+    fake_image_find("rbd", "db")->deaf = true;
     fake_mapping_kill("db");
     wait_lost(f, RUNG_DETACHED);
     expect_status(f, "trouble", "no other could take its place");

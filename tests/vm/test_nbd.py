@@ -74,9 +74,15 @@ def owner_address(cluster):
 
 @contextlib.contextmanager
 def broken_rbd_nbd(guest, words):
-    """One that says this, and ends."""
-    guest.sh(f"printf '#!/bin/sh\\necho {words} >&2\\nexit 1\\n' >/run/no-nbd && chmod +x /run/no-nbd && "
-             "mount --bind /run/no-nbd /usr/bin/rbd-nbd")
+    """One that maps and attaches nothing, but says this."""
+    guest.sh("cp /usr/bin/rbd-nbd /run/rbd-nbd.real")
+    guest.call("write", "/run/no-nbd", f"""#!/bin/sh
+case " $* " in
+*" map "* | *" attach "*) echo {words} >&2 && exit 1 ;;
+*) exec /run/rbd-nbd.real "$@" ;;
+esac
+""")
+    guest.sh("chmod +x /run/no-nbd && mount --bind /run/no-nbd /usr/bin/rbd-nbd")
     try:
         yield
     finally:
