@@ -41,7 +41,7 @@ static int take(struct volumes *e, const struct volume *v, const struct place *p
         rc = lookup_image(p, v->name.image, id, err); /* rbd-nbd goes by the name */
     if (rc == 0 && strcmp(id, v->image_id) != 0)
         rc = error_set(err, -ESTALE, "another image has its name now");
-    return rc < 0 ? rc : takeover_take(e, p, &v->name, v->image_id, &o, ctl, err);
+    return rc < 0 ? rc : takeover_take(e, p, &v->name, v->image_id, &o, "its process has ended", ctl, err);
 }
 
 static int attach(struct volumes *e, struct volume *v, const struct place *p, struct ctl *ctl,
