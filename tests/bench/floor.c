@@ -5,7 +5,8 @@
  *
  *   floor create CONF POOL IMAGE MIB FSTYPE SCRATCH    makes a formatted image; prints its milliseconds
  *   floor cycle CONF POOL IMAGE FSTYPE DIR MAPPER N    mounts and unmounts it N times; prints both, a line
- * each time
+ *                                                      each time
+ *   floor krbd CONF POOL IMAGE FSTYPE DIR LINE N       the same, by the kernel's driver; LINE maps it
  *
  * What fails ends it with a line that says what. */
 #include <errno.h>
@@ -282,6 +283,49 @@ static void volume_unmount(struct cluster *c, struct volume *v)
     (void)unlink(v->file);
 }
 
+/* One write, whole. */
+static void krbd_write(const char *file, const char *text)
+{
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    sys_must(fd, file);
+    sys_must(write(fd, text, strlen(text)), file);
+    (void)close(fd);
+}
+
+static void krbd_mount(struct cluster *c, struct volume *v, const char *line)
+{
+    look(c, v);
+    must(rados_lock_exclusive(c->io, v->header, "rbdvol.ctl", "floor", "", NULL, 0), "rados_lock_exclusive");
+    krbd_write("/sys/bus/rbd/add_single_major", line);
+    must(rados_lock_exclusive(c->io, v->header, "rbdvol", "floor", "", NULL, 0), "rados_lock_exclusive");
+    must(rados_unlock(c->io, v->header, "rbdvol.ctl", "floor"), "rados_unlock");
+    sys_must(mount("/dev/rbd0", v->point, v->fstype, MS_NODEV | MS_NOSUID | MS_NOATIME, ""), "mount");
+}
+
+static void krbd_unmount(struct cluster *c, struct volume *v)
+{
+    sys_must(umount2(v->point, UMOUNT_NOFOLLOW), "umount2");
+    krbd_write("/sys/bus/rbd/remove_single_major", "0");
+    must(rados_unlock(c->io, v->header, "rbdvol", "floor"), "rados_unlock");
+}
+
+/* No other mapping may be there: it is /dev/rbd0. */
+static void cycle_krbd(struct cluster *c, const char *name, const char *fstype, const char *dir,
+                       const char *line, int times)
+{
+    struct volume v = { .name = name, .fstype = fstype };
+    (void)snprintf(v.point, sizeof v.point, "%s/%s", dir, name);
+    (void)mkdir(v.point, 0700);
+    for (int i = 0; i < times; i++) {
+        double begin = now_ms();
+        krbd_mount(c, &v, line);
+        double mounted = now_ms();
+        krbd_unmount(c, &v);
+        (void)printf("%.3f %.3f\n", mounted - begin, now_ms() - mounted);
+    }
+    (void)rmdir(v.point);
+}
+
 static void cycle(struct cluster *c, const char *name, const char *fstype, const char *dir,
                   const char *mapper, int times)
 {
@@ -341,7 +385,8 @@ int main(int argc, char **argv)
     struct cluster c = { .conf = argv[2], .pool = argv[3] };
     bool creates = argc == 8 && strcmp(verb, "create") == 0, cycles = argc == 9 && strcmp(verb, "cycle") == 0;
     bool lists = argc == 5 && strcmp(verb, "list") == 0, fills = argc == 6 && strcmp(verb, "fill") == 0;
-    if (!creates && !cycles && !lists && !fills)
+    bool krbd = argc == 9 && strcmp(verb, "krbd") == 0;
+    if (!creates && !cycles && !lists && !fills && !krbd)
         die("the head of its source says what it knows");
     cluster_connect(&c);
     begin();
@@ -349,6 +394,8 @@ int main(int argc, char **argv)
         create(&c, argv[4], strtoull(argv[5], NULL, 10) * MIB, argv[6], argv[7]);
     else if (cycles)
         cycle(&c, argv[4], argv[5], argv[6], argv[7], atoi(argv[8]));
+    else if (krbd)
+        cycle_krbd(&c, argv[4], argv[5], argv[6], argv[7], atoi(argv[8]));
     else if (lists)
         list(&c, atoi(argv[4]));
     else

@@ -16,7 +16,7 @@ sys.path[:0] = [os.path.join(TESTS, name) for name in ("lib", "ceph", "docker", 
 
 import mounts  # noqa: E402
 import process  # noqa: E402
-from daemon import Daemon  # noqa: E402
+from daemon import BUILD, Daemon  # noqa: E402
 from leaks import STATE_FILES_THAT_STAY  # noqa: E402
 from waiting import TookTooLong, until  # noqa: E402
 
@@ -293,6 +293,17 @@ def bare_mount(map_line, point, fstype, options=""):
     sh(f"umount {point}")
     sysfs_unmap(int(device.removeprefix("/dev/rbd")))
     return took
+
+
+def floor_mounts(conf, image, map_line, fstype, rounds):
+    """What rbdvol asks of the cluster and the kernel, in a straight line by a program that is connected (tests/bench/floor.c). Seconds
+    of each mount."""
+    program = os.path.join(BUILD, "tests", "bench", "bench-floor")
+    os.makedirs("/run/floor", exist_ok=True)
+    done = subprocess.run([program, "krbd", conf, "rbd", image, fstype, "/run/floor", map_line, str(rounds)], input="go\n",
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return [float(line.split()[0]) / 1e3 for line in done.stdout.splitlines()[1:]]
 
 
 def timed_mount(name, volume):

@@ -7,17 +7,20 @@ ROUNDS = 9
 
 
 def test_a_mount_costs_little_more_than_a_bare_one(guest, daemon, cluster):
-    """The ratio is printed, not judged: on a guest whose processes cost ten times a host's it says little. Judged is that nothing
-    waits for anything."""
+    """Beside the two system calls alone, and beside those with the questions to the cluster that they cannot do without. The ratios
+    are printed; judged is, with much room for a machine that has other things to do, that nothing waits for anything."""
     daemon.create("db", size="1G")
     line = guest.call("line", cluster.conf, cluster.user, "db", "exclusive,noshare")
-    bare, ours = [], []
-    for _ in range(ROUNDS):  # in turns: the machine has other things to do
+    bare, floor, ours = [], [], []
+    guest.call("timed_mount", daemon.name, "db")  # after it there is an idle helper
+    for _ in range(ROUNDS):  # in turns: what else this machine does hits all of them
         bare.append(guest.call("bare_mount", line, "/run/bare", "xfs"))
+        floor += guest.call("floor_mounts", cluster.conf, "db", line, "xfs", 1)
         ours.append(guest.call("timed_mount", daemon.name, "db"))
-    ratio = statistics.median(ours) / statistics.median(bare)
-    print(f"bare {statistics.median(bare) * 1e3:.0f} ms, Mount {statistics.median(ours) * 1e3:.0f} ms: {ratio:.2f}")
-    assert ratio < 25
+    medians = [statistics.median(times) * 1e3 for times in (bare, floor, ours)]
+    print("bare {:.0f} ms, with its questions {:.0f} ms, Mount {:.0f} ms:".format(*medians),
+          f"{medians[2] / medians[0]:.2f}, {medians[2] / medians[1]:.2f}")
+    assert medians[2] < 6 * medians[0]
 
 
 def test_a_mount_makes_no_client_of_the_cluster_but_the_kernels(guest, daemon, cluster):
