@@ -25,6 +25,7 @@
 #include "base/text.h"
 #include "host/fuse-abort.h"
 #include "host/helper.h"
+#include "host/loop.h"
 #include "host/mapper-scope.h"
 #include "host/mapper.h"
 #include "host/mountinfo.h"
@@ -524,7 +525,11 @@ static bool search_is_dead_mount(void *arg, const struct mount_entry *e)
     if (strcmp(e->fstype, FSTYPE) != 0 || strncmp(e->mountpoint, s->host->run_dir, len) != 0 ||
         e->mountpoint[len] != '/' || !search_is_left_over(s, e->mountpoint + len + 1))
         return false;
-    if (umount2(e->mountpoint, UMOUNT_NOFOLLOW) < 0)
+    /* One that only a helper of an earlier daemon has open, which ends as well, is nobody's way to a volume.
+     */
+    struct device_node node;
+    if (umount2(e->mountpoint, UMOUNT_NOFOLLOW) < 0 &&
+        (errno != EBUSY || loop_named(e->mountpoint, &node) != 0 || umount2(e->mountpoint, MNT_DETACH) < 0))
         log_warning("cannot unmount %s, which a dead mapper left, yet: %s", e->mountpoint, error_text(errno));
     else
         log_notice("unmounted file=%s: its mapper is dead", e->mountpoint);

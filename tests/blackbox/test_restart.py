@@ -120,6 +120,24 @@ def test_a_volume_whose_mapper_died_can_be_taken_down(world, daemon):
     until(lambda: not world.cluster.watchers(world.cluster.header("db")), "the dead mapper's watch to lapse", 60)
 
 
+def test_a_dead_mappers_file_goes_though_somebody_has_it_open(world, daemon):
+    """As a device helper has it for a moment that a killed daemon left: there is no loop device on it, so no volume is behind it."""
+    daemon.create("db", size="64M", fstype="ext4")
+    point = daemon.mount("db", "a")
+    file = next(m.point for m in mounts.below(daemon.path("state-dir")) if m.point.endswith(".img"))
+    with open(file, "rb"):
+        daemon.kill()
+        for pid in daemon.mappers():
+            Process(pid).kill()
+        subprocess.run(["umount", point], check=True, timeout=30)
+        until(lambda: file not in mounts.loops().values(), "the loop device to let go")
+        daemon.start()
+        until(lambda: not os.path.exists(file), "the file to be gone")
+    daemon.await_cluster()
+    until(lambda: daemon.get("db")["Status"]["state"] == "mounted", "it to be mounted anew for who has it", 30)
+    daemon.unmount("db", "a")
+
+
 def test_state_of_another_boot_is_ignored_and_cleared(daemon):
     daemon.create("db", size="1G", fstype="ext4")
     daemon.mount("db", "a")
