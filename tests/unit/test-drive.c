@@ -297,13 +297,16 @@ static void a_slow_step_is_told_and_the_next_call_joins_it(void **state)
     struct parallel p;
     fake_volume_add(NULL, "db");
     fake_hold("check");
-    assert_int_equal(mount_with(f, "one", &caller, 20, &grant, &err), -EBUSY);
-    assert_non_null(strstr(err.msg, "rbdvol is "));
-    assert_non_null(strstr(err.msg, " it for 0 s; try again"));
-    assert_int_equal(fixture_holders(f, "db"), 0);
+    for (int64_t ms = 20; fake_count("check") == 0;
+         ms *= 2) { /* a busy machine may need longer to come there */
+        assert_int_equal(mount_with(f, "one", &caller, ms, &grant, &err), -EBUSY);
+        assert_non_null(strstr(err.msg, "rbdvol is "));
+        assert_int_equal(fixture_holders(f, "db"), 0);
+    }
     fake_wait_held("check", 1);
     assert_int_equal(mount_with(f, "one", &caller, 20, &grant, &err), -EBUSY);
-    assert_non_null(strstr(err.msg, "rbdvol is checking it for 0 s; try again"));
+    assert_non_null(strstr(err.msg, "rbdvol is checking it for "));
+    assert_non_null(strstr(err.msg, " s; try again"));
     fixture_begin(&p, f, false, "db", "one");
     fixture_wait_holders(f, "db", 1);
     fake_go("check");
