@@ -7,6 +7,7 @@ import tarfile
 
 import mounts
 import pytest
+from daemon import clean_env, rbdvol
 from dockercli import tar_of
 from engine import Failed
 from waiting import until
@@ -148,6 +149,21 @@ def test_volume_ls_and_inspect(docker):
     about = json.loads(docker("volume", "inspect", "db"))[0]
     assert about["Mountpoint"] and about["Status"]["device"].startswith("/dev/")
     docker("rm", "-f", "runs")
+
+
+def test_status_names_the_containers(docker):
+    """Docker is asked by the command line, at the socket that DOCKER_HOST names."""
+    docker.create("shared", size="300M", fstype="ext4", sharing="host")
+    docker.create("idle", size="300M", fstype="ext4")
+    for name in ("web", "worker"):
+        docker.start("shared", "sleep 1000", name)
+    status = ["status", f"--socket={docker.daemon.socket}"]
+    told = rbdvol(*status, "--json", env=clean_env(DOCKER_HOST=docker.engine.host))
+    (volume,) = json.loads(told.stdout)["Volumes"]
+    assert volume["Name"] == "rbd/shared" and sorted(volume["Containers"]) == ["web", "worker"]
+    shown = rbdvol(*status, env=clean_env(DOCKER_HOST=docker.engine.host)).stdout
+    assert "web " in shown and "worker " in shown and volume["Holders"][0]["ID"][:12] in shown
+    docker("rm", "-f", "web", "worker")
 
 
 def test_an_image_made_by_others_is_listed_and_mounts(world, docker):

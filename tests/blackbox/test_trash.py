@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: MIT
 """`rbdvol trash`: what was removed is seen, taken back, deleted; nobody else's entries are touched."""
 
+import mmap
+import os
+import statistics
+import subprocess
+import time
+
+from daemon import RBDVOL
 from waiting import until
 
 
@@ -54,3 +61,40 @@ def test_purge_deletes_one_or_what_is_overdue_and_nobody_elses(world):
     assert "nothing of that name or id that rbdvol put there" in keeper.declines("trash", "purge", "theirs")
     assert [t["name"] for t in world.cluster.trash()] == ["theirs"]
     world.cluster.rbd("trash", "rm", "--no-progress", "rbd/" + world.cluster.trash()[0]["id"])
+
+
+def latency(fd, ends):
+    """The median of small synchronous writes, in milliseconds, and how many there were."""
+    block, took = mmap.mmap(-1, 4096), []
+    while not ends():
+        began = time.monotonic()
+        os.pwrite(fd, block, 4096 * (len(took) % 1000))
+        took.append((time.monotonic() - began) * 1000)
+    return statistics.median(took), len(took)
+
+
+def test_a_purge_leaves_room_for_who_works(world, daemon):
+    """Thousands of objects are deleted, two at a time: who writes meanwhile waits about as long as ever (with librbd's own ten at
+    a time it was two to four times as long)."""
+    daemon.create("large", size="64M", fstype="ext4", object_size="4K")
+    world.cluster.rbd("bench", "--io-type", "write", "--io-size", "4096", "--io-threads", "16", "--io-total", "32M", "rbd/large")
+    daemon.remove("large")
+    daemon.create("db", size="300M", fstype="ext4")
+    fd = os.open(daemon.mount("db", "a") + "/probe", os.O_CREAT | os.O_WRONLY | os.O_DIRECT | os.O_DSYNC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, 4 << 20)
+        until_then = time.monotonic() + 2
+        alone, _ = latency(fd, lambda: time.monotonic() > until_then)
+        with subprocess.Popen([RBDVOL, "trash", "purge", "large", f"--socket={daemon.socket}"], stdin=subprocess.DEVNULL) as purge:
+            beside, writes = latency(fd, lambda: purge.poll() is not None)
+        assert purge.returncode == 0 and writes > 100
+    finally:
+        os.close(fd)
+    assert beside < 3 * alone + 2, (alone, beside)
+    daemon.unmount("db", "a")
+    assert not [o for o in world.cluster.objects("rbd_data.") if o not in used_by(world.cluster, "db")]
+
+
+def used_by(cluster, name):
+    prefix = cluster.info(name)["block_name_prefix"]
+    return set(cluster.objects(prefix))
