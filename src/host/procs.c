@@ -16,6 +16,7 @@
 #define STAT_MAX    4096
 #define CMDLINE_MAX (256 << 10)
 #define ARGS_MAX    128
+#define COMM_MAX    15 /* what the kernel keeps of a name */
 
 /* Field 3 (the state) and 22 (the start time) of /proc/PID/stat. Field 2 is a name that may hold anything,
  * blanks and parentheses too: the others begin behind the last parenthesis. */
@@ -78,6 +79,17 @@ struct argv_search {
     void *arg;
 };
 
+/* The kernel's own name for a process is its program's. Its argv lies in its memory, whose lock may be held
+ * for as long as its storage hangs: nobody else's is looked at. */
+static bool is_program(pid_t pid, const char *argv0)
+{
+    char path[64], comm[COMM_MAX + 1];
+    struct error ignored;
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    return file_read_line(path, comm, sizeof comm, &ignored) == 0 &&
+           strncmp(comm, argv0 + (argv0[0] == '@'), COMM_MAX) == 0;
+}
+
 static bool argv_matches(void *arg, pid_t pid)
 {
     const struct argv_search *s = arg;
@@ -85,6 +97,8 @@ static bool argv_matches(void *arg, pid_t pid)
     struct error ignored;
     size_t len, n = 0;
     auto_free char *text = NULL;
+    if (!is_program(pid, s->argv0))
+        return false;
     (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
     if (file_read(path, CMDLINE_MAX, &text, &len, &ignored) < 0 || len == 0 || strcmp(text, s->argv0) != 0)
         return false;

@@ -28,8 +28,9 @@ int procs_pinning(unsigned major, unsigned minor, const char *except_mountpoint,
 int procs_mounted_elsewhere(unsigned major, unsigned minor, const char *except_mountpoint, char *who,
                             size_t size);
 
-/* Calls visit() with each process whose argv[0] is this, with its whole argv, until it returns true. 1: it
- * did; 0: it never did. */
+/* Calls visit() with each process whose program has this name and whose argv[0] is it, with its whole argv,
+ * until it returns true. 1: it did; 0: it never did. The name may begin with an "@" that the program's has
+ * not. */
 int procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg);
 
 /* "pid 4711 (bash)", for messages. */

@@ -131,13 +131,19 @@ static void finds_by_argv0(void **state)
     struct error err = { 0 };
     struct seen seen = { 0 };
     (void)state;
-    assert_int_equal(command_spawn("/bin/sleep", argv, NULL, 0, &seen.want, &err), 0);
+    char own[] = "/tmp/test-procs.XXXXXX", program[64];
+    assert_non_null(mkdtemp(own));
+    (void)snprintf(program, sizeof program, "%s/test-procs", own);
+    assert_int_equal(symlink("/bin/sleep", program), 0);
+    assert_int_equal(command_spawn(program, argv, NULL, 0, &seen.want, &err), 0);
     moment deadline = clock_in_ms(2000);
     do /* its argv is not there yet for an instant after exec */
         procs_each("@test-procs", visit, &seen);
     while (!seen.times && clock_left_ms(deadline));
     end(seen.want);
     assert_int_equal(seen.times, 1);
+    assert_int_equal(unlink(program), 0);
+    assert_int_equal(rmdir(own), 0);
     procs_each("@test-procs-none", visit, &seen);
     assert_int_equal(seen.times, 1);
 }
