@@ -102,7 +102,7 @@ void help_overview(FILE *out)
     (void)fputs("\nAll but serve ask the daemon at its socket: /run/docker/plugins/rbd.sock, or\n"
                 "  --socket=PATH   this socket\n"
                 "  --name=NAME     /run/docker/plugins/NAME.sock\n"
-                "  --json          print JSON (ls, show, path, status)\n"
+                "  --json          print JSON: rbdvol(8) tells its members\n"
                 "\n'rbdvol help COMMAND' tells more; 'rbdvol help serve' lists the daemon's options.\n"
                 "Exit status: 0 done, 1 failed, 2 wrong usage.\n",
                 out);
