@@ -4,6 +4,7 @@
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -12,7 +13,7 @@ import mounts
 from daemon import BUILD, Daemon
 from leaks import STATE_FILES_THAT_STAY, Leaks
 from operations import TEMPORARY
-from points import Point, Points
+from points import ROLES, Point, Points
 from pool import Pool
 from process import Process
 from waiting import until
@@ -22,16 +23,29 @@ QUIET_S = 0.3
 SETTLE_S = 20  # a step that failed is tried again after 0.5, 1, 2 and 4 s
 
 
+def clear_away(directory):
+    """What a bench that does not run any more has left on this host, by its directory."""
+    path = os.path.join(directory, "points")
+    if os.path.exists(path):
+        Points(path, fresh=False).kill_now(ROLES)
+    subprocess.run(["umount", "-l", *[m.point for m in reversed(mounts.below(directory))]], capture_output=True, check=False,
+                   timeout=30)
+    for device, file in mounts.loops().items():
+        if file.startswith(directory):
+            subprocess.run(["losetup", "-d", device], capture_output=True, check=False, timeout=30)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 class NotReached(Exception):
     """This time the operation made fewer of these calls."""
 
 
 class Bench:
-    def __init__(self, cluster, number, operation):
+    def __init__(self, cluster, directory, number, operation):
+        """directory: below which to make one. A short one, since a socket's path has at most 107 bytes."""
         self.cluster = cluster
         self.operation = operation
-        # short: a socket's path has at most 107 bytes
-        self.dir = tempfile.mkdtemp(prefix="rbdc-", dir="/tmp")
+        self.dir = tempfile.mkdtemp(dir=directory, prefix="")
         self.pool = Pool(cluster.conf, cluster.pool, f"crash{number}")
         self.points = Points(os.path.join(self.dir, "points"))
         self.leaks = Leaks(self.dir, cluster)
@@ -45,6 +59,14 @@ class Bench:
         self.victims = ()
         self.armed = lambda: None
         self.daemon.start().await_cluster()
+        self.other = self._other(number) if operation.needs_other else None
+
+    def _other(self, number):
+        """A daemon that nobody kills."""
+        other = Daemon(self.dir, f"other{number}-{os.getpid()}", self.cluster.conf, namespace=self.pool.namespace,
+                       log_level="info")
+        self.leaks.daemons.append(other)
+        return other.start().await_cluster()
 
     def close(self):
         self.points.off()
@@ -188,6 +210,8 @@ class Bench:
             return found
 
         self.await_that(lambda: not left(), lambda: f"nothing to be left behind, there is {left()}")
+        if self.operation.has_snapshots:
+            self.pool.forget_snapshots()
         self.pool.wipe()
 
     def count(self):

@@ -19,6 +19,14 @@
 
 #include "shim.h"
 
+/* as in src/host/grow.c, where it is said what they are */
+struct xfs_growth {
+    uint64_t new_blocks;
+    uint32_t imax_percent;
+};
+#define EXT4_GROW     _IOW('f', 16, uint64_t)
+#define XFS_GROW_DATA _IOW('X', 110, struct xfs_growth)
+
 #define FUSE_DEVICE makedev(10, 229)
 
 /* clang-format off */
@@ -29,13 +37,13 @@
     X(connect) X(bind) X(send) X(sendmsg) X(accept4) \
     X(rados_connect) X(rados_shutdown) X(rados_write_op_operate) X(rados_lock_exclusive) X(rados_lock_shared) \
     X(rados_unlock) X(rados_break_lock) X(rados_exec) X(rados_remove) X(rados_blocklist_add) X(rados_notify2) \
-    X(rados_watch3) X(rados_unwatch2) X(rados_mon_command) \
+    X(rados_write_full) X(rados_watch3) X(rados_unwatch2) X(rados_mon_command) \
     X(rbd_create4) X(rbd_clone3) X(rbd_open) X(rbd_open_read_only) X(rbd_open_by_id) X(rbd_close) \
     X(rbd_lock_acquire) X(rbd_lock_release) X(rbd_lock_break) X(rbd_trash_move) X(rbd_trash_remove) \
     X(rbd_trash_restore) X(rbd_flush) X(rbd_aio_flush) X(rbd_aio_write) X(rbd_aio_write_zeroes) X(rbd_update_watch) \
     X(rbd_update_unwatch) X(rbd_update_features) X(rbd_resize2) X(rbd_flatten) X(rbd_snap_create2) \
     X(rbd_snap_remove2) X(rbd_snap_rollback) X(rbd_snap_protect) X(rbd_snap_unprotect) X(rbd_metadata_set) \
-    X(rbd_metadata_remove) X(rbd_rename) X(rbd_remove)
+    X(rbd_snap_create) X(rbd_snap_remove) X(rbd_metadata_remove) X(rbd_rename) X(rbd_remove)
 
 #define NUMBER(name) CALL_##name,
 #define TEXT(name) #name,
@@ -85,7 +93,8 @@ static bool is_change(unsigned long request)
 {
     return request == LOOP_CONFIGURE || request == LOOP_CTL_GET_FREE || request == LOOP_CLR_FD ||
            request == LOOP_SET_CAPACITY || request == LOOP_SET_STATUS64 || request == LOOP_SET_FD ||
-           request == FS_IOC_SETFLAGS || request == FIFREEZE || request == FITHAW || request == FITRIM;
+           request == FS_IOC_SETFLAGS || request == FIFREEZE || request == FITHAW || request == FITRIM ||
+           request == EXT4_GROW || request == XFS_GROW_DATA;
 }
 
 WRAP(int, mount, (const char *a, const char *b, const char *c, unsigned long d, const void *e),
@@ -200,6 +209,7 @@ WRAP(int, rados_exec,
      (rados_ioctx_t a, const char *b, const char *c, const char *d, const char *e, size_t f, char *g,
       size_t h),
      (a, b, c, d, e, f, g, h))
+WRAP(int, rados_write_full, (rados_ioctx_t a, const char *b, const char *c, size_t d), (a, b, c, d))
 WRAP(int, rados_remove, (rados_ioctx_t a, const char *b), (a, b))
 WRAP(int, rados_blocklist_add, (rados_t a, char *b, uint32_t c), (a, b, c))
 WRAP(int, rados_notify2,
@@ -243,6 +253,8 @@ WRAP(int, rbd_snap_create2, (rbd_image_t a, const char *b, uint32_t c, librbd_pr
      (a, b, c, d, e))
 WRAP(int, rbd_snap_remove2, (rbd_image_t a, const char *b, uint32_t c, librbd_progress_fn_t d, void *e),
      (a, b, c, d, e))
+WRAP(int, rbd_snap_create, (rbd_image_t a, const char *b), (a, b))
+WRAP(int, rbd_snap_remove, (rbd_image_t a, const char *b), (a, b))
 WRAP(int, rbd_snap_rollback, (rbd_image_t a, const char *b), (a, b))
 WRAP(int, rbd_snap_protect, (rbd_image_t a, const char *b), (a, b))
 WRAP(int, rbd_snap_unprotect, (rbd_image_t a, const char *b), (a, b))

@@ -47,10 +47,11 @@ class Point:
 
 
 class Points:
-    def __init__(self, path):
+    def __init__(self, path, fresh=True):
         self.path = path
-        with open(path, "wb") as f:
-            f.truncate(ctypes.sizeof(Shared))
+        if fresh:
+            with open(path, "wb") as f:
+                f.truncate(ctypes.sizeof(Shared))
         with open(path, "r+b") as f:
             self.memory = mmap.mmap(f.fileno(), ctypes.sizeof(Shared))
         self.shared = Shared.from_buffer(self.memory)

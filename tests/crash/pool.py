@@ -7,11 +7,16 @@ _rados = ctypes.CDLL("librados.so.2")
 _rbd = ctypes.CDLL("librbd.so.1")
 BUFFER = 1 << 16
 ENOENT, EBUSY, ERANGE = 2, 16, 34
+LAYERING, MODERN = 1, 1 | 4 | 8 | 16  # features: modern ones with exclusive-lock, object-map, fast-diff
 LOCKS = ("rbd_lock", "rbdvol", "rbdvol.ctl")
 
 
 class _Spec(ctypes.Structure):
     _fields_ = [("id", ctypes.c_char_p), ("name", ctypes.c_char_p)]
+
+
+class _Snap(ctypes.Structure):
+    _fields_ = [("id", ctypes.c_uint64), ("size", ctypes.c_uint64), ("name", ctypes.c_char_p)]
 
 
 class _Trash(ctypes.Structure):
@@ -34,7 +39,7 @@ class Pool:
         _must(_rados.rados_conf_read_file(self.cluster, conf.encode()), "rados_conf_read_file")
         _must(_rados.rados_connect(self.cluster), "rados_connect")
         _must(_rados.rados_ioctx_create(self.cluster, pool.encode(), ctypes.byref(self.io)), "rados_ioctx_create")
-        self.namespace = namespace
+        self.conf, self.pool, self.namespace = conf, pool, namespace
         if namespace:
             rc = _rbd.rbd_namespace_create(self.io, namespace.encode())
             if rc != -17:  # EEXIST
@@ -102,8 +107,78 @@ class Pool:
         """lock -> its lockers, of those that we know."""
         return {lock: who for lock in LOCKS for who in [self.lockers(image_id, lock)] if who}
 
-    def make_image(self, name, size):
+    def make_image(self, name, size, features=MODERN):
         order = ctypes.c_int(0)
-        _rbd.rbd_create2.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
-        layering_lock_map_diff = 1 | 4 | 8 | 16
-        _must(_rbd.rbd_create2(self.io, name.encode(), size, layering_lock_map_diff, ctypes.byref(order)), "rbd_create2")
+        _must(_rbd.rbd_create2(self.io, name.encode(), ctypes.c_uint64(size), ctypes.c_uint64(features), ctypes.byref(order)),
+              "rbd_create2")
+
+    def lock_by_hand(self, name):
+        """An advisory lock, as `rbd lock add` leaves it: by a client that has gone. It may be fenced, and is none of ours."""
+        other = Pool(self.conf, self.pool, self.namespace)
+        image = other._open(name)
+        try:
+            _must(_rbd.rbd_lock_exclusive(image, b"by hand"), "rbd_lock_exclusive")
+        finally:
+            _rbd.rbd_close(image)
+            other.close()
+
+    def _open(self, name, snap=None, read_only=False):
+        image = ctypes.c_void_p()
+        opener = _rbd.rbd_open_read_only if read_only else _rbd.rbd_open
+        _must(opener(self.io, name.encode(), ctypes.byref(image), snap), "rbd_open")
+        return image
+
+    def pending(self):
+        """The keys of rbdvol.pending."""
+        return set(self._keys("rbdvol.pending"))
+
+    def _keys(self, name):
+        op, found, rc, more = _rados.rados_create_read_op, ctypes.c_void_p(), ctypes.c_int(), ctypes.c_ubyte()
+        op.restype = ctypes.c_void_p
+        read = ctypes.c_void_p(op())
+        _rados.rados_read_op_omap_get_keys2(read, b"", ctypes.c_uint64(1000), ctypes.byref(found), ctypes.byref(more),
+                                            ctypes.byref(rc))
+        done = _rados.rados_read_op_operate(read, self.io, name.encode(), 0)
+        keys = []
+        key, value, klen, vlen = ctypes.c_char_p(), ctypes.c_char_p(), ctypes.c_size_t(), ctypes.c_size_t()
+        while done == 0:
+            _rados.rados_omap_get_next2(found, ctypes.byref(key), ctypes.byref(value), ctypes.byref(klen), ctypes.byref(vlen))
+            if key.value is None:
+                break
+            keys.append(ctypes.string_at(key, klen.value).decode())
+        if done == 0:
+            _rados.rados_omap_get_end(found)
+        _rados.rados_release_read_op(read)
+        if done != -ENOENT:
+            _must(done, f"the keys of {name}")
+        return keys
+
+    def size(self, name):
+        image, size = self._open(name, read_only=True), ctypes.c_uint64()
+        try:
+            _must(_rbd.rbd_get_size(image, ctypes.byref(size)), "rbd_get_size")
+        finally:
+            _rbd.rbd_close(image)
+        return size.value
+
+    def snapshots(self, name):
+        """name -> id of those of an image, also of such that are kept only for their clones."""
+        image, n = self._open(name, read_only=True), ctypes.c_int(256)
+        found = (_Snap * n.value)()
+        try:
+            count = _must(_rbd.rbd_snap_list(image, found, ctypes.byref(n)), "rbd_snap_list")
+            names = {found[i].name.decode(): found[i].id for i in range(count)}
+            _rbd.rbd_snap_list_end(found)
+        finally:
+            _rbd.rbd_close(image)
+        return names
+
+    def forget_snapshots(self):
+        """An object that is deleted below a snapshot stays in the pool for as long as nobody says that the snapshot has gone."""
+        for name in self.images():
+            try:
+                found = self.snapshots(name)
+            except OSError:  # not whole
+                continue
+            for snap_id in found.values():
+                _rados.rados_ioctx_selfmanaged_snap_remove(self.io, ctypes.c_uint64(snap_id))

@@ -10,6 +10,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -31,6 +32,7 @@ from waiting import until  # noqa: E402
 VOLUMES = 20
 TIMEOUT = 3  # seconds, --ceph-timeout
 SETTLE_S = 90  # the back-off between two tries goes up to 30 s
+STEP_S = 400  # a step that lasts longer has hung
 ALL_DOWN_EVERY = 25
 UNDECIDED = ("try again", "keeps trying", "it may still be")  # the work goes on, as it says
 PAUSES = {"pause-mon": ("mon",), "pause-osd": ("osd",), "pause-both": ("mon", "osd")}
@@ -175,7 +177,7 @@ class Soak:
 
     def run_step(self, steps, fault, delay, lasts):
         self.lost = set()
-        threads = [threading.Thread(target=self.do, args=(step,)) for step in steps]
+        threads = [threading.Thread(target=self.do, args=(step,), daemon=True) for step in steps]
         for t in threads:
             t.start()
         time.sleep(delay)
@@ -304,6 +306,28 @@ class Soak:
         except AssertionError:
             raise AssertionError(f"left behind: {left()}") from None
 
+    def hung(self):
+        """Whoever waits for a volume comes back when its mapper has gone."""
+        self.cluster.resume_all()
+        for pid in self.daemon.mappers():
+            Process(pid).kill()
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    def run_whole_step(self, made, steps, fault, delay, lasts):
+        timer = threading.Timer(STEP_S, self.hung)
+        timer.daemon = True
+        timer.start()
+        try:
+            self.run_step(steps, fault, delay, lasts)
+            for step in steps:
+                self.learn(step)
+            for v in self.volumes if made % 5 == 0 else {s.volume.name: s.volume for s in steps}.values():
+                self.check(v)
+            if (made + 1) % ALL_DOWN_EVERY == 0:
+                self.all_down()
+        finally:
+            timer.cancel()
+
     def run(self, seconds):
         """How many steps it made."""
         end = time.monotonic() + seconds
@@ -311,14 +335,8 @@ class Soak:
         while time.monotonic() < end:
             steps, fault, delay, lasts = self.plan()
             try:
-                self.run_step(steps, fault, delay, lasts)
-                for step in steps:
-                    self.learn(step)
-                for v in self.volumes if made % 5 == 0 else {s.volume.name: s.volume for s in steps}.values():
-                    self.check(v)
+                self.run_whole_step(made, steps, fault, delay, lasts)
                 made += 1
-                if made % ALL_DOWN_EVERY == 0:
-                    self.all_down()
             except AssertionError as e:
                 words = "\n    ".join(str(s) for s in steps)
                 raise AssertionError(f"step {made}, with {fault} after {delay:.3f} s for {lasts:.1f} s:\n    {words}\n  {e}") from e
@@ -326,7 +344,13 @@ class Soak:
         return made
 
 
+def give_up(_number, _frame):
+    raise AssertionError(f"this step did not end in {STEP_S} s")
+
+
 def main():
+    signal.signal(signal.SIGALRM, give_up)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("minutes", nargs="?", type=float, default=30)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 20))
