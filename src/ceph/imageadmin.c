@@ -11,10 +11,14 @@
 #include "base/log.h"
 #include "ceph/imagehandle.h"
 
-#define TRASHED       "rbdvol.trashed"
-#define TRASHED_TIME  "{\"version\":1,\"time\":" /* how the mark begins */
-#define TRASHED_MAX_S 300                        /* from the mark to the move, by one host's clock */
-#define TRASH_PAGE    256
+#define TRASHED            "rbdvol.trashed"
+#define TRASHED_TIME       "{\"version\":1,\"time\":" /* how the mark begins */
+#define TRASHED_MAX_S      300                        /* from the mark to the move, by one host's clock */
+#define TRASH_PAGE         256
+#define SOON_S             60
+#define TRASH_SPEC_VERSION 2
+#define TRASH_SPEC_MIN     27 /* bytes, with an empty name */
+#define TRASH_REMOVING     2  /* cls::rbd::TRASH_IMAGE_STATE_REMOVING */
 
 static const struct {
     const char *name;
@@ -120,6 +124,29 @@ static bool is_of_move(const char *mark, time_t moved)
     return moved >= marked - 1 && moved - marked <= TRASHED_MAX_S;
 }
 
+/* Has somebody begun to delete it? As cls_rbd writes it: cls::rbd::TrashImageSpec, whose last byte is the
+ * state (version 2; librbd shows it to nobody). */
+static bool is_being_deleted(const struct place *p, const char *id)
+{
+    char key[IMAGE_ID_LEN + 8], *found_key, *value;
+    (void)snprintf(key, sizeof key, "id_%s", id);
+    const char *keys[] = { key };
+    size_t lens[] = { strlen(key) }, key_len, len;
+    rados_omap_iter_t found = NULL;
+    int result = 0;
+    bool being = false;
+    rados_read_op_t op = rados_create_read_op();
+    rados_read_op_omap_get_vals_by_keys2(op, keys, 1, lens, &found, &result);
+    int rc = rados_read_op_operate(op, p->io, "rbd_trash", 0);
+    rados_release_read_op(op);
+    if (rc == 0 && result == 0 && rados_omap_get_next2(found, &found_key, &value, &key_len, &len) == 0 &&
+        found_key)
+        being = len > TRASH_SPEC_MIN && value[0] == TRASH_SPEC_VERSION && value[len - 1] == TRASH_REMOVING;
+    if (found)
+        rados_omap_get_end(found);
+    return being;
+}
+
 /* Was it we who put this there? */
 static bool is_ours(const struct place *p, const char *id, time_t deleted)
 {
@@ -150,6 +177,15 @@ static int trash_list(const struct place *p, rbd_trash_image_info_t **ret, size_
     return 0;
 }
 
+/* The header goes last; after it, there is only the entry in the trash, and nothing to tell whose it was. */
+static bool has_header(const struct place *p, const char *id)
+{
+    char object[IMAGE_ID_LEN + 16];
+    uint64_t size;
+    time_t changed;
+    return rados_stat(p->io, image_header_object(id, object), &size, &changed) != -ENOENT;
+}
+
 int image_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
                        void *arg, struct error *err)
 {
@@ -160,8 +196,10 @@ int image_trashed_each(const struct place *p, void (*visit)(void *arg, const str
         return rc;
     for (size_t i = 0; i < n; i++) {
         struct image_trashed one = { .moved = all[i].deletion_time, .until = all[i].deferment_end_time };
-        if (all[i].source != RBD_TRASH_IMAGE_SOURCE_USER || strlen(all[i].id) > IMAGE_ID_LEN ||
-            !is_ours(p, all[i].id, all[i].deletion_time))
+        if (all[i].source != RBD_TRASH_IMAGE_SOURCE_USER || strlen(all[i].id) > IMAGE_ID_LEN)
+            continue;
+        one.deleting = is_being_deleted(p, all[i].id);
+        if (!is_ours(p, all[i].id, all[i].deletion_time) && !(one.deleting && !has_header(p, all[i].id)))
             continue;
         (void)snprintf(one.id, sizeof one.id, "%s", all[i].id);
         (void)snprintf(one.name, sizeof one.name, "%s", all[i].name);
@@ -175,35 +213,43 @@ int image_trashed_each(const struct place *p, void (*visit)(void *arg, const str
 struct overdue {
     struct image_trashed *all;
     size_t n;
+    unsigned soon;
 };
 
 static void note_overdue(void *arg, const struct image_trashed *one)
 {
     struct overdue *o = arg;
-    if (one->until >= time(NULL)) /* in whole seconds: librbd refuses what lacks a fraction of one */
+    const time_t now = time(NULL);
+    if (!one->deleting &&
+        one->until >= now) { /* in whole seconds: librbd refuses what lacks a fraction of one */
+        o->soon += one->until < now + SOON_S;
         return;
+    }
     o->all = reallocarray(o->all, o->n + 1, sizeof *o->all);
     if (!o->all)
         abort();
     o->all[o->n++] = *one;
 }
 
-int image_purge_own(const struct place *p, unsigned *purged, struct error *err)
+int image_purge_own(const struct place *p, unsigned *left, struct error *err)
 {
     struct overdue o = { 0 };
     int first = image_trashed_each(p, note_overdue, &o, err);
     for (size_t i = 0; i < o.n; i++) {
-        int rc = rbd_trash_remove(p->io, o.all[i].id, false);
+        int rc = rbd_trash_remove(p->io, o.all[i].id, o.all[i].deleting);
         if (rc == 0) {
             log_notice("purged image=%s id=%s from the trash", o.all[i].name, o.all[i].id);
-            if (purged)
-                ++*purged;
-        } else if (rc != -ENOENT && first == 0) {
+        } else if (rc != -ENOENT) {
+            o.soon++;
+            if (first < 0)
+                continue;
             first = place_error(p, rc, err, "cannot purge image '%s' (id %s) from the trash", o.all[i].name,
                                 o.all[i].id);
         }
     }
     free(o.all);
+    if (left)
+        *left = o.soon;
     return first;
 }
 

@@ -32,6 +32,7 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
 
 /* One image in the trash that image_trash put there. */
 struct image_trashed {
+    bool deleting; /* somebody has begun to delete it: it cannot be restored any more */
     char id[IMAGE_ID_LEN + 1];
     char name[256];
     time_t moved, until; /* into it; and kept until */
@@ -54,9 +55,11 @@ int image_purge(const struct place *p, const char *id, struct error *err);
 /* Has it snapshots? 1 yes, 0 no, or could not ask. */
 int image_has_snapshots(const struct place *p, const char *id, struct error *err);
 
-/* Deletes from the trash what image_trash put there and whose time is over. *purged counts (may be NULL).
- * Errors of one entry do not stop the others; the first is returned at the end. */
-int image_purge_own(const struct place *p, unsigned *purged, struct error *err);
+/* Deletes from the trash what image_trash put there and whose time is over. *left (may be NULL) is how many
+ * stay whose time is over, or within a minute: one of this very second, one whose deletion was cut off and
+ * which has the watch of who was killed in it. Errors of one entry do not stop the others; the first is
+ * returned at the end. */
+int image_purge_own(const struct place *p, unsigned *left, struct error *err);
 
 /* Another client that has the image open for writing, this connection not counted: 1 (its address in addr), 0
  * none. */

@@ -98,8 +98,10 @@ static int collect(struct volumes *e, const struct place *p, const struct image_
     return image_trash(p, name, id, e->host.host, (uint64_t)e->settings->trash_keep_ms / 1000, err);
 }
 
-static void collect_pool(struct volumes *e, const char *pool)
+/* How many removed images are to be purged soon. */
+static unsigned collect_pool(struct volumes *e, const char *pool)
 {
+    unsigned left = 0;
     struct error err;
     struct found found = { 0 };
     struct image_name where = { 0 };
@@ -119,13 +121,16 @@ static void collect_pool(struct volumes *e, const char *pool)
     if (rc == 0)
         rc = clone_collect(e, &p, &where, &err);
     if (rc == 0)
-        rc = image_purge_own(&p, NULL, &err);
+        rc = image_purge_own(&p, &left, &err);
     if (rc < 0)
         log_warning("the collector could not do its round in pool '%s': %s", pool, err.msg);
+    return left;
 }
 
-void collector_run(struct volumes *e)
+bool collector_run(struct volumes *e)
 {
+    unsigned left = 0;
     for (unsigned i = 0; i < e->settings->npools; i++)
-        collect_pool(e, e->settings->pools[i]);
+        left += collect_pool(e, e->settings->pools[i]);
+    return left > 0;
 }

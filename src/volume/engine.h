@@ -25,7 +25,9 @@ struct volumes {
     pthread_cond_t changed;
     bool stopping;
     bool keeper_started;
-    moment check_owners_at;                 /* ownercheck.h */
+    moment check_owners_at; /* ownercheck.h */
+    moment collect_at;      /* collector.h */
+    unsigned collect_tries;
     bool recovered;                         /* the mappers of an earlier daemon have been looked for */
     char clients[CLIENTS_MAX][ADDRESS_MAX]; /* the control clients that this instance has been (former.h) */
     unsigned nclients, earlier;             /* all of them; those that are dead by now */

@@ -19,6 +19,8 @@
 
 #define TICK_MS      500
 #define COLLECT_MS   (24 * 3600000L)
+#define AGAIN_MS     1000L /* doubled each time */
+#define AGAIN_TRIES  6     /* a minute in all */
 #define STOP_WAIT_MS 5000
 
 moment engine_ceph_deadline(const struct volumes *e)
@@ -86,7 +88,11 @@ static void tend(struct volumes *e)
 static void *collect(void *arg)
 {
     struct volumes *e = arg;
-    collector_run(e);
+    bool again = collector_run(e);
+    pthread_mutex_lock(&e->lock);
+    e->collect_at =
+        clock_in_ms(again && e->collect_tries < AGAIN_TRIES ? AGAIN_MS << e->collect_tries++ : COLLECT_MS);
+    pthread_mutex_unlock(&e->lock);
     engine_work_ends(e);
     return NULL;
 }
@@ -96,6 +102,9 @@ static void start_collector(struct volumes *e)
 {
     pthread_t thread;
     engine_work_begins(e);
+    pthread_mutex_lock(&e->lock);
+    e->collect_at = clock_in_ms(COLLECT_MS);
+    pthread_mutex_unlock(&e->lock);
     if (pthread_create(&thread, NULL, collect, e) == 0)
         pthread_detach(thread);
     else
@@ -112,7 +121,7 @@ static bool cluster_is_up(struct volumes *e)
 static void *keep(void *arg)
 {
     struct volumes *e = arg;
-    moment collect_at = clock_now();
+    e->collect_at = clock_now();
     recover_mappings(e);
     pthread_mutex_lock(&e->lock);
     e->recovered = true;
@@ -121,10 +130,11 @@ static void *keep(void *arg)
         pthread_mutex_unlock(&e->lock);
         tend(e);
         ownercheck_tick(e);
-        if (clock_left_ms(collect_at) == 0 && cluster_is_up(e)) {
+        pthread_mutex_lock(&e->lock);
+        bool due = clock_left_ms(e->collect_at) == 0;
+        pthread_mutex_unlock(&e->lock);
+        if (due && cluster_is_up(e))
             start_collector(e);
-            collect_at = clock_in_ms(COLLECT_MS);
-        }
         pthread_mutex_lock(&e->lock);
         struct timespec until = clock_spec(clock_in_ms(TICK_MS));
         while (!e->stopping && pthread_cond_timedwait(&e->changed, &e->lock, &until) == 0)

@@ -4,8 +4,10 @@
 The rows named below are those of ROWS.md."""
 
 import json
+import os
 import random
 import re
+import subprocess
 import threading
 import time
 from datetime import datetime
@@ -283,6 +285,35 @@ def test_the_purge_takes_our_own_entries_when_they_are_due_and_no_others(world, 
     collected(world, daemon)
     assert sorted(trash(world)) == ["admins", "admins-due", "ours-later"]
     assert len(headers(world)) == 3
+
+
+def test_what_is_not_due_yet_at_the_start_is_purged_soon_after(world, daemon):
+    """A daemon that is killed between the move to the trash and the deletion is started again within the second."""
+    daemon.create("db", **SMALL)
+    other = world.daemon(trash_keep="4s").await_cluster()
+    other.remove("db")
+    other.kill()
+    daemon.restart()
+    daemon.await_cluster()
+    until(lambda: trash(world) == {}, "the purge", 40)
+    assert headers(world) == []
+
+
+def test_a_deletion_that_was_cut_off_after_its_last_object_is_finished(world, daemon):
+    """Then there is no mark any more to tell whose the entry in the trash is."""
+    daemon.create("db", **SMALL)
+    header, identity = world.cluster.header("db"), world.cluster.info("db")["id"]
+    daemon.remove("db")
+    world.cluster.rados("rm", header)
+    assert "nothing of that name" in daemon.refused("/Rbdvol.Trash.Purge", Name="db"), "nobody has begun to delete this one"
+    path = os.path.join(daemon.dir, "entry")
+    world.cluster.rados("getomapval", "rbd_trash", f"id_{identity}", path)
+    with open(path, "rb") as f:
+        entry = f.read()
+    subprocess.run(["rados", "-c", world.cluster.conf, "-p", "rbd", "setomapval", "rbd_trash", f"id_{identity}"],
+                   input=entry[:-1] + b"\2", check=True, timeout=30)
+    daemon.restart()
+    until(lambda: trash(world) == {}, "the purge", 40)
 
 
 def test_the_purge_takes_nothing_that_was_restored_or_trashed_again_by_an_admin(world):

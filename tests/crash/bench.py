@@ -12,7 +12,7 @@ import time
 import mounts
 from daemon import BUILD, Daemon
 from leaks import STATE_FILES_THAT_STAY, Leaks
-from operations import TEMPORARY
+from operation import TEMPORARY
 from points import ROLES, Point, Points
 from pool import Pool
 from process import Process
@@ -99,11 +99,11 @@ class Bench:
     def killed(self, role):
         return role in self.victims
 
-    def await_that(self, condition, what):
+    def await_that(self, condition, what, seconds=SETTLE_S):
         try:
-            until(condition, "", SETTLE_S)
+            until(condition, "", seconds)
         except AssertionError:
-            raise AssertionError(f"waited {SETTLE_S} s for {what() if callable(what) else what}") from None
+            raise AssertionError(f"waited {seconds} s for {what() if callable(what) else what}") from None
 
     def await_settled(self):
         """Nothing is at work, and nothing waits to be tried again."""

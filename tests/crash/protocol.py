@@ -114,6 +114,9 @@ class Unmount(Operation):
         self.only_this_image(b)
 
 
+PURGE_S = 60  # who was killed in a deletion has to be forgotten first; then it is tried again
+
+
 class Remove(Operation):
     has_data = True
 
@@ -153,7 +156,7 @@ class Remove(Operation):
             self.check_there(b)
             b.daemon.remove(b.volume)
         gone = {"trash": ["trash"], "rename": ["zz_" + b.volume], "delete": []}[self.policy]
-        b.await_that(lambda: self.where(b) == gone, lambda: f"the image to be {gone}, it is {self.where(b)}")
+        b.await_that(lambda: self.where(b) == gone, lambda: f"the image to be {gone}, it is {self.where(b)}", PURGE_S)
         assert b.daemon.call("Get", {"Name": b.volume}).status == 500
 
 

@@ -312,6 +312,8 @@ def main():
     args.cluster = cluster.dir
     # a fence is a command of the monitors: a second each would be an hour in all
     cluster.ceph("tell", "mon.a", "config", "set", "paxos_propose_interval", "0.05")
+    # the watch of who is killed in a deletion keeps the image until then; by default, half a minute
+    cluster.set("osd", "osd_client_watch_timeout", 12)
     directory = tempfile.mkdtemp(prefix="rbdc-", dir="/tmp")
     try:
         return run(args, directory)

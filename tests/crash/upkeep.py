@@ -52,7 +52,8 @@ class Purge(Removed):
         assert b.pool.images() == {}, b.pool.images()
         if there:
             # one that deleted it and was killed is watched for 30 s, and not taken from a living one
-            b.await_that(lambda: b.daemon.call("/Rbdvol.Trash.Purge", {"Name": b.volume}).status == 200 or b.id not in b.pool.trash(),
+            b.await_that(lambda: b.daemon.call("/Rbdvol.Trash.Purge", {"Name": b.volume}).status == 200
+                         or b.id not in b.pool.trash(),
                          lambda: f"the purge: {b.daemon.call('/Rbdvol.Trash.Purge', {'Name': b.volume})}", 60)
         assert b.pool.trash() == {}, b.pool.trash()
         assert self.data(b) == [], f"objects are left: {self.data(b)}"

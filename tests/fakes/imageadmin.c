@@ -73,10 +73,10 @@ int image_has_snapshots(const struct place *p, const char *id, struct error *err
 }
 
 /* Nothing that rbdvol has put in the trash has come of age. */
-int image_purge_own(const struct place *p, unsigned *purged, struct error *err)
+int image_purge_own(const struct place *p, unsigned *left, struct error *err)
 {
-    if (purged)
-        *purged = 0;
+    if (left)
+        *left = 0;
     return fake_call("image_purge_own", fake_pool_of(p)->name, err);
 }
 
