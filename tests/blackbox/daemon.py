@@ -31,6 +31,12 @@ def rbdvol(*words, env=None, timeout=60):
                           check=False, env=env or clean_env())
 
 
+def is_anothers(pid):
+    """A mapper of another build's: an argument vector lies in the process's memory, and one that is stuck there keeps who asks."""
+    path = process.program(pid)
+    return path.endswith("/mapper/rbdvol-mapper") and not path.startswith(BUILD)
+
+
 class Daemon:
     """One instance. start() may be called again after stop() or kill(): it is the same instance, restarted."""
 
@@ -188,7 +194,7 @@ class Daemon:
         """pid -> argv of its mapping processes."""
         found = {}
         for pid in process.pids():
-            words = process.argv(pid)
+            words = [] if is_anothers(pid) else process.argv(pid)
             if words and "rbdvol-mapper" in words[0] and self._ours <= set(words) and self._is_here(pid):
                 found[pid] = words
         return found
