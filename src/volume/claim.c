@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "ceph/imageadmin.h"
+#include "volume/former.h"
 #include "volume/hindrance.h"
 #include "volume/lookup.h"
 #include "volume/snap.h"
@@ -64,11 +65,18 @@ static int take_header(struct volumes *e, struct volume *v, const char *id, cons
     return 0;
 }
 
-/* Of an image without exclusive-lock, nobody can tell who writes it: but for who has it open. */
-static int check_unwatched(const struct place *p, const char *id, struct error *err)
+/* Of an image without exclusive-lock, nobody can tell who writes it: but for who has it open. An earlier
+ * daemon of ours that was killed in this very step is watched for half a minute. */
+static int check_unwatched(struct volumes *e, const struct volume *v, const struct place *p, const char *id,
+                           struct ctl *ctl, struct error *err)
 {
     char watcher[128];
     int rc = image_watcher(p, id, watcher, sizeof watcher, err);
+    if (rc == 1 && former_has(e, watcher)) {
+        rc = takeover_fence(p, &v->name, watcher, "an earlier daemon of this host", ctl, err);
+        if (rc == 0)
+            rc = image_watcher(p, id, watcher, sizeof watcher, err);
+    }
     return rc == 1
                ? error_set(err, -EBUSY,
                            "the image has no exclusive-lock feature, and another client has it open, at %s",
@@ -77,19 +85,20 @@ static int check_unwatched(const struct place *p, const char *id, struct error *
 }
 
 /* Gives an image of old the feature that our safety rests on; nobody has it open or locked. */
-static int upgrade(const struct volume *v, const struct place *p, const char *id, struct ctl *ctl,
-                   struct image_header *h, struct error *err)
+static int upgrade(struct volumes *e, const struct volume *v, const struct place *p, const char *id,
+                   struct ctl *ctl, struct image_header *h, struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1];
     if (h->features & IMAGE_FEATURE_EXCLUSIVE_LOCK)
         return 0;
-    int rc = check_unwatched(p, id, err);
+    int rc = check_unwatched(e, v, p, id, ctl, err);
     if (rc == 0)
         rc = ctl_check(p, ctl, err);
     if (rc == 0)
         rc = image_add_exclusive_lock(p, id, err);
     if (rc == 0)
-        rc = check_unwatched(p, id, err); /* one that came before the feature may go on without it */
+        rc = check_unwatched(e, v, p, id, ctl,
+                             err); /* one that came before the feature may go on without it */
     if (rc < 0)
         return rc;
     log_notice("added the feature exclusive-lock volume=%s id=%s", image_name_full(&v->name, full), id);
@@ -170,7 +179,7 @@ int claim_take(struct volumes *e, struct volume *v, const struct place *p, struc
     if (rc == 0)
         rc = claim_image(e, v, p, id, &h, err);
     if (rc == 0)
-        rc = upgrade(v, p, id, &v->ctl, &h, err);
+        rc = upgrade(e, v, p, id, &v->ctl, &h, err);
     if (rc == 0)
         rc = take_header(e, v, id, &h, err);
     if (rc < 0)

@@ -259,7 +259,7 @@ def arguments():
 
 def watch(args, directory, workers, jobs, results, report):
     """Until all have ended; who is stuck is replaced."""
-    running = len(workers)
+    running = started = len(workers)
     while running:
         try:
             one = results.get(timeout=5)
@@ -274,7 +274,8 @@ def watch(args, directory, workers, jobs, results, report):
                 name, job = worker.at.value.decode().split(" ")
                 report.take(name, job, "fail", f"its process hung, and was ended after {STUCK_S} s")
                 worker.end()
-                workers[i] = Worker(args, directory, jobs, results, len(workers) + int(time.monotonic()))
+                started += 1
+                workers[i] = Worker(args, directory, jobs, results, started)
         if all(not worker.process.is_alive() for worker in workers) and results.empty():
             break
 
