@@ -10,6 +10,7 @@ import threading
 import time
 
 import mounts
+import process
 from daemon import BUILD, Daemon
 from leaks import STATE_FILES_THAT_STAY, Leaks
 from operation import TEMPORARY
@@ -193,7 +194,8 @@ class Bench:
         """What leaks.py looks for. Our processes are known: the shim has each of them write down its pid."""
         found = [f"mount: {m.point} ({m.fstype}, {m.source})" for m in mounts.below(self.dir)]
         found += [f"loop device: {device} on {file}" for device, file in mounts.loops().items() if file.startswith(self.dir)]
-        found += [f"{role}: pid {pid}" for role in ("mapper", "device") for pid in self.points.pids(role)]
+        found += [f"{role}: pid {pid}" for role in ("mapper", "device") for pid in self.points.pids(role)
+                  if process.argv(pid)[:2] != ["rbdvol-device", "idle"]]  # one that waits for who needs it next
         found += [f"state file: {name}" for name in self.daemon.state_files()
                   if not STATE_FILES_THAT_STAY.match(os.path.basename(name))]
         return found + [f"scratch file: {name}" for name in os.listdir(self.daemon.path("scratch-dir"))]
