@@ -155,7 +155,7 @@ def count(conf_dir, names, directory, results):
 
 def in_process(function, *args):
     results = multiprocessing.Queue()
-    process = multiprocessing.Process(target=function, args=(*args, results))
+    process = multiprocessing.Process(target=function, args=(*args, results), daemon=True)
     process.start()
     found = []
     while True:
