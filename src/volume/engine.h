@@ -50,6 +50,9 @@ int engine_wait_recovered(struct volumes *e, moment deadline, struct error *err)
 void engine_work_begins(struct volumes *e);
 void engine_work_ends(struct volumes *e);
 
+/* Has the collector come in a second, and again for a minute while there is something to purge. */
+void engine_collect_soon(struct volumes *e);
+
 /* A volume's mountpoint: mount-root/POOL[+NAMESPACE]/IMAGE. Returns buf. */
 const char *engine_mountpoint(const struct volumes *e, const struct image_name *name,
                               char buf[static PATH_MAX]);

@@ -191,6 +191,7 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
                           struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
+    struct error later;
     const struct image_name *name = &w->volume->name;
     int rc = check_unused(w, p, id, ctl, err);
     if (rc == 0)
@@ -203,7 +204,13 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
     mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
     log_notice("removed volume=%s id=%s policy=%s keep_s=%llu", image_name_full(name, full), id,
                spec_remove_name(w->policy), (unsigned long long)keep_seconds(w));
-    return w->policy == REMOVE_DELETE ? image_purge(p, id, err) : 0;
+    if (w->policy == REMOVE_DELETE && image_purge(p, id, &later) < 0) {
+        /* the volume is gone: a refusal would say that it is not */
+        log_warning("removed, but not deleted yet; it is tried again volume=%s: %s",
+                    image_name_full(name, full), later.msg);
+        engine_collect_soon(w->engine);
+    }
+    return 0;
 }
 
 /* The image has names and no header: there is nothing left but to take the names away. What is so young may

@@ -85,6 +85,14 @@ static void tend(struct volumes *e)
     free(all);
 }
 
+void engine_collect_soon(struct volumes *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->collect_tries = 0;
+    e->collect_at = clock_in_ms(AGAIN_MS);
+    pthread_mutex_unlock(&e->lock);
+}
+
 static void *collect(void *arg)
 {
     struct volumes *e = arg;

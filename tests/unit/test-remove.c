@@ -75,6 +75,19 @@ static void delete_goes_through_the_trash(void **state)
     assert_int_equal(take_away(f, "db", &err), 0);
 }
 
+static void a_deletion_that_fails_after_the_move_is_a_removal(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    f->settings.remove = REMOVE_DELETE;
+    fake_volume_add(NULL, "db");
+    fake_fail("image_purge", -ETIMEDOUT, 1);
+    assert_int_equal(take_away(f, "db", &err), 0);
+    assert_int_equal(fake_image_count(), 0);
+    assert_int_equal(fake_trash_count(), 1);
+    fake_wait_count("image_purge_own", 2 * f->settings.npools); /* the collector comes again */
+}
+
 static void the_policy_rename_keeps_the_image_under_a_free_name(void **state)
 {
     struct fixture *f = *state;
@@ -391,6 +404,7 @@ int main(void)
         TEST(a_volume_goes_to_the_trash_and_can_be_removed_again),
         TEST(what_was_not_answered_in_time_may_still_be_removed_and_says_so),
         TEST(delete_goes_through_the_trash),
+        TEST(a_deletion_that_fails_after_the_move_is_a_removal),
         TEST(the_policy_rename_keeps_the_image_under_a_free_name),
         TEST(a_rename_that_was_cut_off_is_finished_by_a_look),
         TEST(the_policy_ignore_leaves_it),
