@@ -103,7 +103,7 @@ static int trim_one(struct call *c, const char *name)
     return 0;
 }
 
-/* One after the other; the first failure is the exit status. */
+/* One after the other; the first failure is the exit status. What is read-only has nothing to give back. */
 static int trim_all(struct call *c)
 {
     size_t i;
@@ -115,7 +115,8 @@ static int trim_all(struct call *c)
     json_array_foreach(json_object_get(status, "Volumes"), i, one)
     {
         const char *at = json_string_value(json_object_get(one, "Mountpoint"));
-        int failed = at && *at ? trim_one(c, json_string_value(json_object_get(one, "Name"))) : 0;
+        bool writable = at && *at && !json_is_true(json_object_get(one, "ReadOnly"));
+        int failed = writable ? trim_one(c, json_string_value(json_object_get(one, "Name"))) : 0;
         rc = rc ? rc : failed;
     }
     return rc;

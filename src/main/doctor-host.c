@@ -18,6 +18,8 @@
 #include "main/doctor.h"
 #include "main/sandbox.h"
 
+#define SYSTEMCTL_MS 5000
+
 static void check_identity(struct findings *f)
 {
     struct identity id;
@@ -129,6 +131,41 @@ static void check_privileges(struct findings *f)
         (void)cap_free(caps);
 }
 
+static bool has_word(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+    for (; *words; words += strspn(words, "+,")) {
+        size_t n = strcspn(words, "+,");
+        if (n >= len && strncmp(words, word, len) == 0 && (n == len || words[len] == '='))
+            return true;
+        words += n;
+    }
+    return false;
+}
+
+/* What a volume's files do not use any more stays in the cluster until somebody says so. */
+static void check_trim(const struct settings *s, struct findings *f)
+{
+    char unit[NAME_PART_MAX + 32], mend[2 * sizeof unit + 96];
+    struct command_output out;
+    struct error err;
+    bool plain = strcmp(s->name, "rbd") == 0;
+    (void)snprintf(unit, sizeof unit, "rbdvol-trim%s%s.timer", plain ? "" : "@", plain ? "" : s->name);
+    const char *const argv[] = { "systemctl", "is-active", "--quiet", unit, NULL };
+    const struct command cmd = { .argv = argv, .keep_fd = -1, .deadline = clock_in_ms(SYSTEMCTL_MS) };
+    (void)snprintf(mend, sizeof mend,
+                   "systemctl enable --now %s; without systemd run `rbdvol trim --all%s%s` now and then",
+                   unit, plain ? "" : " --name=", plain ? "" : s->name);
+    if (has_word(s->mount_options, "discard"))
+        findings_add(f, FINDING_OK, "trim", "", "volumes are mounted with discard");
+    else if (command_run(&cmd, &out, &err) == 0)
+        findings_add(f, FINDING_OK, "trim", "", "%s gives back what volumes do not use", unit);
+    else
+        findings_add(f, FINDING_WARNING, "trim", mend,
+                     "nothing gives space back to the cluster when files are deleted: %s is not active",
+                     unit);
+}
+
 void doctor_host(const struct settings *s, struct findings *f)
 {
     check_identity(f);
@@ -137,4 +174,5 @@ void doctor_host(const struct settings *s, struct findings *f)
     check_file_systems(s, f);
     check_scratch(s, f);
     check_mount_root(s, f);
+    check_trim(s, f);
 }

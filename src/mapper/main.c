@@ -136,6 +136,7 @@ int main(int argc, char **argv)
         return 2;
     }
     setup_process(warning, sizeof warning);
+    int fuse = setup_fuse_ends_first(FUSE_FD);
     if (state_init(&state, &err) < 0)
         return 1;
     buffers_init(&buffers);
@@ -159,7 +160,7 @@ int main(int argc, char **argv)
         state_ready(&state);
         setup_trim();
         serve_run(&(struct serve){
-            .fuse = FUSE_FD, .ro = args.image.ro, .image = &image, .state = &state, .buffers = &buffers });
+            .fuse = fuse, .ro = args.image.ro, .image = &image, .state = &state, .buffers = &buffers });
     }
     /* The control thread ends the process. */
     for (;;)

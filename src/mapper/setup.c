@@ -90,6 +90,21 @@ int setup_keyring(rados_t rados, int *ret, char *from, size_t size, struct error
     return 0;
 }
 
+int setup_fuse_ends_first(int fuse)
+{
+    /* A process that ends closes its descriptors in their order, but the kernel finishes that (task work)
+     * only after it has left the namespace, and the last one first. A descriptor of the namespace keeps it
+     * until then; below that of /dev/fuse it goes after it. */
+    auto_close int ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    int above = ns < 0 ? -1 : fcntl(fuse, F_DUPFD_CLOEXEC, fuse + 1);
+    if (above < 0)
+        return fuse;
+    if (dup3(ns, fuse, O_CLOEXEC) >= 0)
+        return above;
+    (void)close(above);
+    return fuse;
+}
+
 int setup_drop(struct error *err)
 {
     for (cap_value_t c = 0; c < cap_max_bits(); c++)

@@ -319,6 +319,8 @@ static json_t *volume_json(struct volumes *e, struct volume *v)
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "Name", image_name_full(&v->name, full), "State",
                           volume_state(v), "Mapper", v->facts.mapper, "Device", v->facts.device, "Mountpoint",
                           mountpoint, "Holders", holders_json(&v->holders, false));
+    if (v->mapping.ro)
+        json_object_set_new(j, "ReadOnly", json_true());
     if (v->facts.mapper_why[0])
         json_object_set_new(j, "MapperWhy", json_string(v->facts.mapper_why));
     if (v->busy) {

@@ -166,3 +166,14 @@ def test_a_second_plugin_of_the_same_name(world):
         for folder in reversed(made):
             os.rmdir(folder)
     assert "/etc/docker/plugins/twice.spec also tells Docker of a plugin 'twice'" in told, told
+
+
+def test_it_says_when_nothing_gives_space_back(doctor):
+    """No timer of that name is active here."""
+    _, found = doctor()
+    ((result, text, mend),) = found["trim"]
+    assert result == "warning" and "rbdvol-trim@doctor.timer is not active" in text
+    assert "systemctl enable --now rbdvol-trim@doctor.timer" in mend and "rbdvol trim --all --name=doctor" in mend
+    assert "rbdvol-trim.timer" in doctor(name="rbd")[1]["trim"][0][2]
+    for words, result in (("noatime+discard", "ok"), ("nodiscard", "warning")):
+        assert doctor(mount_options=words)[1]["trim"][0][0] == result, words

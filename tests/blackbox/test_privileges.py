@@ -2,6 +2,7 @@
 """What the processes are allowed to do, read from the kernel, thread by thread."""
 
 import os
+import subprocess
 
 import process
 import pytest
@@ -107,6 +108,45 @@ def test_a_core_of_a_process_with_keys_is_not_readable_by_others(busy):
     for pid in [busy.pid, *busy.mappers()]:
         with open(f"/proc/{pid}/status", encoding="ascii") as f:
             assert "Umask:\t0077" in f.read(), f"pid {pid}"
+
+
+WITHOUT_PTRACE = ["setpriv", "--bounding-set=-sys_ptrace", "--"]
+
+
+class WithoutPtrace:
+    """What Daemon asks of a host: its processes may not look into others whatever these are, nor have more than who looks."""
+
+    name = "without ptrace"
+
+    def __init__(self):
+        self.namespace = process.namespace(os.getpid())
+
+    @staticmethod
+    def enter():
+        return WITHOUT_PTRACE
+
+
+def test_no_core_is_written_of_a_process_with_keys_and_no_other_reads_its_memory(world):
+    """Both go by PR_SET_DUMPABLE, which shows itself in who may read /proc/PID/environ."""
+    def readable(pid):
+        return subprocess.run([*WITHOUT_PTRACE, "cat", f"/proc/{pid}/environ"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              timeout=20, check=False).returncode == 0
+
+    with subprocess.Popen([*WITHOUT_PTRACE, "sleep", "60"]) as control:
+        until(lambda: process.argv(control.pid)[:1] == ["sleep"], "the control")
+        assert readable(control.pid)
+        control.kill()
+    daemon = world.daemon(host=WithoutPtrace())
+    daemon.await_cluster()
+    daemon.create("db", size="64M", fstype="ext4")
+    daemon.mount("db", "a")
+    keepers = [daemon.pid, *daemon.mappers()]
+    assert len(keepers) == 2
+    assert [pid for pid in keepers if readable(pid)] == []
+    for pid in daemon.mappers():
+        with open(f"/proc/{pid}/limits", encoding="ascii") as f:
+            assert [line.split()[4:6] for line in f if line.startswith("Max core file size")] == [["0", "0"]]
+    daemon.unmount("db", "a")
 
 
 def test_helpers_are_gone_when_the_work_is_done(busy):

@@ -53,7 +53,8 @@ def installed(tmp_path, name):
     return str(path)
 
 
-@pytest.mark.parametrize("name", [f"rbdvol{at}.{kind}" for at in ("", "@") for kind in ("service", "socket")])
+@pytest.mark.parametrize("name", [f"rbdvol{at}.{kind}" for at in ("", "@") for kind in ("service", "socket")] +
+                         [f"rbdvol-trim{at}.{kind}" for at in ("", "@") for kind in ("service", "timer")])
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path, name):
     for one in os.listdir(UNITS):
         if one.startswith("rbdvol"):
@@ -75,6 +76,21 @@ def test_the_service_is_as_locked_down_as_a_mounter_can_be(name):
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_option_hides_the_mounts(name):
     assert forbidden(unit(name)) == []
+
+
+@pytest.mark.parametrize("name", ["rbdvol-trim.service", "rbdvol-trim@.service"])
+def test_what_trims_holds_no_mounts_and_is_locked_down(name):
+    """It talks to a socket; a mount namespace would keep every volume mounted that was when it began."""
+    assert sorted({option for option, _ in settings(unit(name)) if option in HIDING}) == []
+    done = subprocess.run(["systemd-analyze", "security", "--offline=yes", f"--threshold={int(EXPOSURE_MAX * 10)}", "--no-pager",
+                           os.path.join(UNITS, name)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout.splitlines()[-1] if done.stdout else done.stderr
+
+
+def test_each_instance_trims_its_own():
+    assert ("ExecStart", "/usr/local/sbin/rbdvol trim --all") in settings(unit("rbdvol-trim.service"))
+    assert ("ExecStart", "/usr/local/sbin/rbdvol trim --all --name=%i") in settings(unit("rbdvol-trim@.service"))
+    assert ("OnCalendar", "weekly") in settings(unit("rbdvol-trim.timer"))
 
 
 @pytest.mark.parametrize("option", HIDING + BREAKING)

@@ -131,3 +131,21 @@ def test_trim_gives_back_what_was_deleted(world, daemon, fstype):
     done = daemon.cli("trim", "db")
     assert done.returncode == 1 and "not mounted on this host" in done.stderr
     assert daemon.cli("trim").returncode == 2
+
+
+def test_trim_of_all_passes_over_what_is_read_only(daemon):
+    daemon.create("db", size="64M", fstype="ext4")
+    daemon.mount("db", "w")
+    daemon.unmount("db", "w")
+    assert daemon.cli("snap", "create", "db@s").returncode == 0
+    daemon.create("view", **{"from": "db@s", "ro": "true"})
+    daemon.mount("db", "w")
+    daemon.mount("view", "r")
+    done = daemon.cli("trim", "--all")
+    assert done.returncode == 0 and "rbd/db: " in done.stdout and "view" not in done.stdout + done.stderr
+    done = daemon.cli("trim", "view")
+    assert done.returncode == 1 and "read-only" in done.stderr
+    daemon.unmount("view", "r")
+    daemon.unmount("db", "w")
+    daemon.remove("view")
+    assert daemon.cli("snap", "rm", "db@s").returncode == 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The Debian package on a booted machine: what an operator does with it, in the order of a machine's life."""
 
+import json
 import re
 
 import pytest
@@ -88,6 +89,24 @@ def test_installing_starts_it(machine):
     until(lambda: machine.unit("rbdvol.service", "StatusText").startswith("cluster up"), "the cluster", 20)
     assert "cluster   up" in machine.run("rbdvol status")
     assert machine.unit("rbdvol.service", "NRestarts") == "0"
+
+
+def test_a_timer_gives_space_back(counting):
+    """It is enabled, and does what it should when it is due."""
+    machine = counting
+    assert machine.unit("rbdvol-trim.timer", "ActiveState") == "active"
+    assert machine.unit("rbdvol-trim.timer", "UnitFileState") == "enabled"
+
+    def finding():
+        return next(one for one in json.loads(machine.command("rbdvol doctor --json").stdout) if one["Check"] == "trim")
+
+    assert finding()["Result"] == "ok"
+    machine.run("systemctl start rbdvol-trim.service")
+    assert machine.unit("rbdvol-trim.service", "Result") == "success"
+    until(lambda: "rbd/life: " in machine.journal("rbdvol-trim.service"), "a line for the volume", 10)
+    machine.run("systemctl stop rbdvol-trim.timer")
+    assert finding()["Result"] == "warning"
+    machine.run("systemctl start rbdvol-trim.timer")
 
 
 def test_only_root_may_ask_it(machine):

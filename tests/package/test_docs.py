@@ -18,7 +18,7 @@ def text(page):
 @pytest.mark.parametrize("page", sorted(page for page in os.listdir(DOCS) if page.endswith(".md")))
 def test_json_is_json(page):
     blocks = re.findall(r"```json\n(.*?)```", text(page), re.S)
-    assert blocks or page != "mesos.md"
+    assert blocks or page not in ("mesos.md", "marathon.md")
     for block in blocks:
         json.loads(block)
 

@@ -11,6 +11,7 @@ from waiting import until
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir))
 PLUGIN = "rbdvol/rbd:test"
+SETTINGS = "RBDVOL_NAME=managed RBDVOL_SIZE=2G RBDVOL_FSTYPE=ext4 ceph.source=/etc/ceph"
 SYS_RESOURCE = 24
 
 
@@ -37,7 +38,7 @@ def plugin(machine, work):
     leave_out_what_this_host_lacks(f"{made}/config.json")
     # its own name on the machine that has the package, too
     machine.run(f"docker plugin create {PLUGIN} /root/plugin", 300)
-    machine.run(f"docker plugin set {PLUGIN} RBDVOL_NAME=managed RBDVOL_SIZE=2G RBDVOL_FSTYPE=ext4 ceph.source=/etc/ceph")
+    machine.run(f"docker plugin set {PLUGIN} {SETTINGS}")
     machine.run(f"docker plugin enable --timeout 120 {PLUGIN}")
     yield machine
     machine.command(f"docker plugin disable -f {PLUGIN}; docker plugin rm -f {PLUGIN}")
@@ -74,3 +75,48 @@ def test_it_can_be_disabled_and_enabled_again(plugin):
     said = plugin.run(f"docker run --rm --volume-driver={PLUGIN} -v managed-again:/data box cat /data/file")
     assert said.strip() == "kept"
     volumes(plugin, "managed-again")
+
+
+def mappers(machine):
+    return [line for line in machine.ask("ps -eo stat=,args=").splitlines() if "@rbdvol-mapper" in line and "--instance=managed" in line]
+
+
+def kept(machine, volume):
+    """What a container that is started now finds in the volume."""
+    return machine.run(f"docker run --rm --volume-driver={PLUGIN} -v {volume}:/data box cat /data/file").strip()
+
+
+def test_a_restart_of_docker_takes_it_along_and_brings_it_back(plugin, cluster):
+    plugin.run(f"docker run -d --name managed --volume-driver={PLUGIN} -v managed-restart:/data box sh -c "
+               "'echo kept > /data/file && exec sleep 600'")
+    until(lambda: plugin.command("docker exec managed cat /data/file").stdout == "kept\\n", "the first write", 20)
+    header = f"rbd_header.{cluster.info('managed-restart')['id']}"
+    plugin.run("systemctl restart docker", 180)
+    until(lambda: "rbd_lock" not in cluster.locks(header), "the lock to be released: its container ended with Docker", 30)
+    assert plugin.run(f"docker plugin inspect -f '{{{{.Enabled}}}}' {PLUGIN}").strip() == "true"
+    plugin.run("docker start managed && docker rm -f managed")
+    assert kept(plugin, "managed-restart") == "kept"
+    volumes(plugin, "managed-restart")
+
+
+def test_ended_by_force_under_a_container_it_leaves_nothing_that_hangs_and_is_usable_again(plugin):
+    """All its processes are killed, and with them its mount namespace. What was synced is there afterwards."""
+    plugin.run(f"docker run -d --name managed --volume-driver={PLUGIN} -v managed-force:/data box sh -c "
+               "'echo kept > /data/file && sync && dd if=/dev/urandom of=/data/dirty bs=1M count=16 && exec sleep 600'")
+    until(lambda: plugin.command("docker exec managed ls /data/dirty").returncode == 0, "the writes", 20)
+    assert len(mappers(plugin)) == 1
+    plugin.run(f"docker plugin disable -f {PLUGIN}", 90)
+    until(lambda: not mappers(plugin), "the mapper to be gone, and not to wait for itself", 30)
+    plugin.run("docker rm -f managed", 60)
+    plugin.run(f"docker plugin enable --timeout 120 {PLUGIN}")
+    assert kept(plugin, "managed-force") == "kept"
+    volumes(plugin, "managed-force")
+
+
+def test_another_version_of_it_has_the_volumes(plugin):
+    """As docs/docker.md says: disabled, removed, created anew."""
+    plugin.run(f"docker run --rm --volume-driver={PLUGIN} -v managed-next:/data box sh -c 'echo kept > /data/file'")
+    plugin.run(f"docker plugin disable {PLUGIN} && docker plugin rm {PLUGIN} && docker plugin create {PLUGIN} /root/plugin", 300)
+    plugin.run(f"docker plugin set {PLUGIN} {SETTINGS} && docker plugin enable --timeout 120 {PLUGIN}")
+    assert kept(plugin, "managed-next") == "kept"
+    volumes(plugin, "managed-next")
