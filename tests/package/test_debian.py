@@ -3,6 +3,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import rpc
@@ -254,6 +255,30 @@ def test_power_off_with_unsynced_data_and_nobody_who_unmounts(machine, cluster):
     call(machine, "Mount", Name="left", ID="")
     assert machine.run(f"md5sum < {MOUNTS}/left/blob") == machine.run("cat /root/sum")
     call(machine, "Unmount", Name="left", ID="")
+
+
+def test_a_boot_at_which_ceph_is_not_up_yet(machine, cluster):
+    """Row 34: the mountpoints of before are there, no mapping is; neither Docker nor the plugin waits for the cluster or the other."""
+    call(machine, "Create", Name="early", Opts={"size": "1G", "fstype": "ext4"})
+    start(machine, "early", "early")
+    assert "early" in machine.run(f"ls {MOUNTS}")
+    machine.run("docker stop -t 1 early")
+    machine.power_off()
+    cluster.pause("mon")
+    try:
+        began = time.monotonic()
+        machine.boot()
+        for unit in ("docker.service", "rbdvol.service", "rbdvol.socket"):
+            assert machine.unit(unit, "ActiveState") == "active"
+        assert time.monotonic() - began < 45
+        refused = machine.command("docker start early", 120)
+        assert refused.returncode != 0 and not mounted(machine, "early"), refused.stderr
+    finally:
+        cluster.resume_all()
+    until(lambda: machine.unit("rbdvol.service", "StatusText").startswith("cluster up"), "the cluster", 40)
+    machine.run("docker start early")
+    goes_on(machine, "early")
+    gone(machine, "early")
 
 
 def check_shutdown(machine, cluster, volume):
