@@ -271,7 +271,7 @@ def test_a_boot_at_which_ceph_is_not_up_yet(machine, cluster):
         for unit in ("docker.service", "rbdvol.service", "rbdvol.socket"):
             assert machine.unit(unit, "ActiveState") == "active"
         assert time.monotonic() - began < 45
-        refused = machine.command("docker start early", 120)
+        refused = machine.command("docker start early", 200)
         assert refused.returncode != 0 and not mounted(machine, "early"), refused.stderr
     finally:
         cluster.resume_all()
