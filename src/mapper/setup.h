@@ -16,9 +16,9 @@ void setup_process(char *warning, size_t size);
  * found is left to the connecting, which explains: *ret is -1, from is empty. */
 int setup_keyring(rados_t rados, int *ret, char *from, size_t size, struct error *err);
 
-/* Makes the kernel close /dev/fuse before it lets go of our mount namespace, however we end. We may be the last
- * process of it (a container's, all of which is killed): what is mounted there goes down in our own exit then,
- * and waits for answers from us, for ever, unless the connection is gone. Takes fuse, and returns the
+/* Makes the kernel close /dev/fuse before it lets go of our mount namespace, however we end. We may be the
+ * last process of it (a container's, all of which is killed): what is mounted there goes down in our own exit
+ * then, and waits for answers from us, for ever, unless the connection is gone. Takes fuse, and returns the
  * descriptor to be used from now on. */
 int setup_fuse_ends_first(int fuse);
 
