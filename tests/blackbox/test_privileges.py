@@ -4,6 +4,7 @@
 import os
 import subprocess
 
+import mounts
 import process
 import pytest
 from waiting import until
@@ -147,6 +148,21 @@ def test_no_core_is_written_of_a_process_with_keys_and_no_other_reads_its_memory
         with open(f"/proc/{pid}/limits", encoding="ascii") as f:
             assert [line.split()[4:6] for line in f if line.startswith("Max core file size")] == [["0", "0"]]
     daemon.unmount("db", "a")
+
+
+def test_without_ptrace_a_mount_elsewhere_is_named_and_a_working_directory_is_not(world):
+    """What the unit gives up, as docs/operations.md says."""
+    daemon = world.daemon(host=WithoutPtrace())
+    daemon.await_cluster()
+    daemon.create("db", size="64M", fstype="ext4")
+    for words, named in ((["sleep", "600"], False), (["unshare", "-m", "--propagation", "private", "sleep", "600"], True)):
+        path = daemon.mount("db", "a")
+        with subprocess.Popen(words, cwd="/" if named else path) as user:
+            until(lambda: process.argv(user.pid)[:1] == ["sleep"], "who uses it")
+            said = daemon.refused("Unmount", Name="db", ID="a")
+            assert "cannot unmount" in said and (str(user.pid) in said) == named, said
+            user.kill()
+        until(lambda: not mounts.at(path), "the unmount", 60)
 
 
 def test_helpers_are_gone_when_the_work_is_done(busy):
