@@ -128,9 +128,9 @@ class WithoutPtrace:
 
 
 def test_no_core_is_written_of_a_process_with_keys_and_no_other_reads_its_memory(world):
-    """Both go by PR_SET_DUMPABLE, which shows itself in who may read /proc/PID/environ."""
+    """Both go by PR_SET_DUMPABLE, which shows itself in who may follow /proc/PID/exe."""
     def readable(pid):
-        return subprocess.run([*WITHOUT_PTRACE, "cat", f"/proc/{pid}/environ"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        return subprocess.run([*WITHOUT_PTRACE, "readlink", f"/proc/{pid}/exe"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               timeout=20, check=False).returncode == 0
 
     with subprocess.Popen([*WITHOUT_PTRACE, "sleep", "60"]) as control:
