@@ -81,7 +81,7 @@ class Machine:
             f.write(text)
         os.chmod(self.root + path, mode)
 
-    def boot(self):
+    def boot(self, seconds=60):
         words = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", f"--directory={self.root}",
                  f"--machine=rbdvol-test-{os.getpid()}", "--resolv-conf=off", "--link-journal=no", "--capability=all",
                  "--system-call-filter=@keyring bpf perf_event_open", "--console=pipe", "--bind=/dev/fuse",
@@ -92,7 +92,7 @@ class Machine:
         self.leader = until(lambda: self._leader() or not self.nspawn.alive(), "the machine's init", 20)
         if not self.nspawn.alive():
             raise Failed(f"systemd-nspawn ended:\n{self.console()}")
-        until(lambda: self.ask("systemctl is-system-running").strip() in ("running", "degraded"), "the boot to end", 60, 0.1)
+        until(lambda: self.ask("systemctl is-system-running").strip() in ("running", "degraded"), "the boot to end", seconds, 0.1)
         return self
 
     def _leader(self):

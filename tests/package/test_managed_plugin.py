@@ -102,7 +102,7 @@ def test_a_restart_of_docker_takes_it_along_and_brings_it_back(plugin, cluster):
 def test_ended_by_force_under_a_container_it_leaves_nothing_that_hangs_and_is_usable_again(plugin):
     """All its processes are killed, and with them its mount namespace. What was synced is there afterwards."""
     plugin.run(f"docker run -d --name managed --volume-driver={PLUGIN} -v managed-force:/data box sh -c "
-               "'echo kept > /data/file && sync && dd if=/dev/urandom of=/data/dirty bs=1M count=16 && exec sleep 600'")
+               "'echo kept | dd conv=fsync of=/data/file && dd if=/dev/urandom of=/data/dirty bs=1M count=16 && exec sleep 600'")
     until(lambda: plugin.command("docker exec managed ls /data/dirty").returncode == 0, "the writes", 20)
     assert len(mappers(plugin)) == 1
     plugin.run(f"docker plugin disable -f {PLUGIN}", 90)
