@@ -2,6 +2,7 @@
 """Fixtures: the packages, built once, and a booted machine with a cluster to talk to."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,9 @@ def machine(work, deb, next_deb, cluster):
     """Booted, with Docker, what /etc/ceph needs, and the package installed as a person installs it."""
     ceph = f"{work}/ceph"
     os.makedirs(ceph)
-    shutil.copyfile(cluster.conf, f"{ceph}/ceph.conf")
+    with open(cluster.conf, encoding="utf-8") as conf, open(f"{ceph}/ceph.conf", "w", encoding="utf-8") as copy:
+        # as on a real host: what the managed plugin sees of it is /etc/ceph
+        copy.write(re.sub(r"(?m)^\s*keyring\s*=.*client.*\n", "", conf.read()))
     shutil.copyfile(f"{cluster.dir}/client.rbdvol.keyring", f"{ceph}/ceph.client.rbdvol.keyring")
     made = Machine(f"{work}/machine", [f"{ceph}:/etc/ceph", f"{cluster.dir}:{cluster.dir}"])
     try:
