@@ -44,17 +44,15 @@ def test_a_snapshot_of_a_volume_in_use_is_written_to_a_file_and_back(world, save
     assert options == saved.get("db")["Status"]["options"]
     assert read(saved, "db") == "second"
     saved.unmount("db", "a")
-    saved.remove("db-restored")
 
 
 def test_the_difference_of_two_snapshots_brings_a_copy_up_to_date(world, saved):
     full, diff = os.path.join(world.dir, "full"), os.path.join(world.dir, "diff")
+    world.cluster.rbd("export", "--no-progress", "--export-format", "2", "rbd/db@monday", full)
     assert saved.cli("snap", "create", "db@tuesday").returncode == 0
     saved.unmount("db", "a")
-    world.cluster.rbd("export", "--no-progress", "--export-format", "2", "rbd/db@monday", full)
     world.cluster.rbd("export-diff", "--no-progress", "--from-snap", "monday", "rbd/db@tuesday", diff)
     world.cluster.rbd("import", "--no-progress", "--export-format", "2", full, "rbd/db-restored")
-    world.cluster.rbd("snap", "create", "--no-progress", "rbd/db-restored@monday")
     world.cluster.rbd("import-diff", "--no-progress", diff, "rbd/db-restored")
     assert read(saved, "db-restored") == "second"
 
