@@ -167,10 +167,15 @@ def test_a_fenced_volume_leaves_the_new_owner_alone(world, daemon):
     with container(point) as held:
         cluster.break_locks("db")
         winner = world.daemon().await_cluster()
+        # fenced by `rbd lock rm` for an hour only, and to the winner it might as well be cut off
+        said = winner.refused("Mount", Name="db", ID="two")
+        assert f"rbdvol instance {daemon.name}" in said, said
+        cluster.ceph(*re.search("`ceph (osd blocklist rm [0-9.:/]+)`", said).group(1).split())
         winner.mount("db", "two")
         locks = cluster.locks(cluster.header("db"))
         until(lambda: lost(daemon), "the loss to be noticed", NOTICED)
-        until(lambda: f"rbdvol instance {winner.name}" in lost(daemon)["Status"]["owner"], "who has it now", 10)
+        until(lambda: f"rbdvol instance {winner.name}" in lost(daemon)["Status"]["owner"], "who has it now, asked every 30 s",
+              45)
         assert winner.name in daemon.refused("Mount", Name="db", ID="one") or held.poll() is None
         held.kill()
         held.wait()
