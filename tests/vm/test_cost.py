@@ -3,7 +3,7 @@
 
 import statistics
 
-ROUNDS = 9
+ROUNDS = 5
 
 
 def test_a_mount_costs_little_more_than_a_bare_one(guest, daemon, cluster):
