@@ -255,6 +255,7 @@ static void take_meta(struct image_header *h, const char *key, const char *value
         free(*slot);
         *slot = strndup(value, len);
     }
+    h->trashed |= strcmp(key, "rbdvol.trashed") == 0;
     for (size_t i = 0; i < sizeof dangers / sizeof *dangers && !h->danger; i++)
         if (strncmp(key, dangers[i], strlen(dangers[i])) == 0)
             h->danger = strdup(key);
@@ -367,6 +368,24 @@ int image_set_meta(const struct place *p, const char *id, const char *key, const
     if (rc == -ENOENT)
         return error_set(err, rc, "image id %s is gone", id);
     return rc < 0 ? place_error(p, rc, err, "cannot write metadata %s of image id %s", key, id) : 0;
+}
+
+int image_swap_meta(const struct place *p, const char *id, const char *key, const char *from, const char *to,
+                    struct error *err)
+{
+    char object[IMAGE_ID_LEN + 16], full[NAME_BYTES];
+    (void)snprintf(full, sizeof full, META "%s", key);
+    const char *keys[] = { full }, *values[] = { to };
+    size_t klens[] = { strlen(full) }, vlens[] = { strlen(to) };
+    int differs = 0;
+    rados_write_op_t op = rados_create_write_op();
+    rados_write_op_omap_cmp2(op, full, LIBRADOS_CMPXATTR_OP_EQ, from, strlen(full), strlen(from), &differs);
+    rados_write_op_omap_set2(op, keys, values, klens, vlens, 1);
+    int rc = rados_write_op_operate(op, p->io, image_header_object(id, object), NULL, 0);
+    rados_release_write_op(op);
+    if (rc == -ECANCELED || rc == -ENOENT)
+        return pool_is_gone(p, rc, err) ? err->code : 0;
+    return rc < 0 ? place_error(p, rc, err, "cannot write metadata %s of image id %s", key, id) : 1;
 }
 
 int image_get_meta(const struct place *p, const char *id, const char *key, char **ret, struct error *err)

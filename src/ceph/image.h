@@ -65,6 +65,7 @@ struct image_header {
     char *spec;     /* metadata rbdvol.spec, NULL: not there */
     char *making;   /* metadata rbdvol.making, NULL: not there */
     char *rolling;  /* metadata rbdvol.rolling, NULL: not there */
+    bool trashed;   /* there is metadata rbdvol.trashed */
     char *danger;   /* a metadata key that would undo our safety (conf_rbd_cache*, conf_rbd_blocklist*), NULL:
                        none */
 };
@@ -84,6 +85,11 @@ int image_data_pool(const struct place *p, const char *id, char *pool, size_t si
  * NULL removes the key. */
 int image_set_meta(const struct place *p, const char *id, const char *key, const char *value,
                    struct error *err);
+
+/* The same, if the value is `from` until then. 1: it was; 0: it was another, or there was none (or no such
+ * image). */
+int image_swap_meta(const struct place *p, const char *id, const char *key, const char *from, const char *to,
+                    struct error *err);
 
 /* Reads one metadata value: 1 *ret is filled (the caller frees), 0 there is none (or no such image), or could
  * not ask. What is longer than IMAGE_META_MAX, or has a NUL in it, counts as none. */

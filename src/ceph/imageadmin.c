@@ -102,9 +102,28 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
     return rc < 0 ? place_error(p, rc, err, "cannot move image '%s' to the trash", name) : 0;
 }
 
+/* Does the pool's directory list it? A removal puts the image into the trash first and takes its names away
+ * last; one that was cut off in between was reported as failed, and whoever has the volume may go on to use
+ * it. 1 yes, 0 no. */
+static int is_named(const struct place *p, const char *id, struct error *err)
+{
+    char name[256];
+    int rc = image_name_of(p, id, name, sizeof name, err);
+    return rc == 0 ? 1 : rc == -ENOENT ? 0 : rc;
+}
+
 static int purge(const struct place *p, const char *id, bool early, struct error *err)
 {
-    int rc = rbd_trash_remove(p->io, id, early);
+    int rc = is_named(p, id, err);
+    if (rc < 0)
+        return rc;
+    if (rc == 1)
+        return error_set(
+            err, -EBUSY,
+            "image id %s is in the trash, but has its name all the same: its removal was cut off; "
+            "remove it again, or mount it, which takes it out of the trash",
+            id);
+    rc = rbd_trash_remove(p->io, id, early);
     return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot delete image id %s from the trash", id)
                                    : 0;
 }
@@ -236,15 +255,16 @@ int image_purge_own(const struct place *p, unsigned *left, struct error *err)
     struct overdue o = { 0 };
     int first = image_trashed_each(p, note_overdue, &o, err);
     for (size_t i = 0; i < o.n; i++) {
-        int rc = rbd_trash_remove(p->io, o.all[i].id, o.all[i].deleting);
+        struct error one;
+        int rc = purge(p, o.all[i].id, o.all[i].deleting, &one);
         if (rc == 0) {
             log_notice("purged image=%s id=%s from the trash", o.all[i].name, o.all[i].id);
-        } else if (rc != -ENOENT) {
+        } else {
             o.soon++;
             if (first < 0)
                 continue;
-            first = place_error(p, rc, err, "cannot purge image '%s' (id %s) from the trash", o.all[i].name,
-                                o.all[i].id);
+            first = rc;
+            *err = one;
         }
     }
     free(o.all);
@@ -265,6 +285,56 @@ int image_restore(const struct place *p, const char *id, const char *name, struc
         return place_error(p, rc, err, "cannot restore image id %s", id);
     (void)image_set_meta(p, id, TRASHED, NULL, &ignored); /* harmless where it stays: its time tells */
     return 0;
+}
+
+struct half {
+    const struct place *place;
+    void (*visit)(void *arg, const struct image_trashed *one);
+    void *arg;
+};
+
+static void visit_half(void *arg, const struct image_trashed *one)
+{
+    const struct half *h = arg;
+    struct error ignored;
+    if (is_named(h->place, one->id, &ignored) == 1)
+        h->visit(h->arg, one);
+}
+
+int image_half_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
+                            void *arg, struct error *err)
+{
+    struct half h = { p, visit, arg };
+    return image_trashed_each(p, visit_half, &h, err);
+}
+
+/* Is it in the trash by our doing? 1 yes, 0 no. */
+static int is_trashed(const struct place *p, const char *id, struct error *err)
+{
+    rbd_trash_image_info_t info;
+    int rc = rbd_trash_get(p->io, id, &info);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc < 0)
+        return place_error(p, rc, err, "cannot look for image id %s in the trash", id);
+    int ours = info.source == RBD_TRASH_IMAGE_SOURCE_USER && is_ours(p, id, info.deletion_time);
+    rbd_trash_get_cleanup(&info);
+    return ours;
+}
+
+int image_untrash(const struct place *p, const char *id, const char *name, struct error *err)
+{
+    struct error ignored;
+    int rc = is_trashed(p, id, err);
+    if (rc == 0)
+        (void)image_set_meta(p, id, TRASHED, NULL, &ignored);
+    if (rc <= 0)
+        return rc;
+    rc = image_restore(p, id, name, err);
+    if (rc == -EBUSY && rbd_trash_move(p->io, name, 0) == 0) /* who moved it was killed: only what is wholly
+                                                                in the trash can be restored */
+        rc = image_restore(p, id, name, err);
+    return rc == -ENODEV ? 0 : rc < 0 ? rc : 1;
 }
 
 int image_purge_now(const struct place *p, const char *id, struct error *err)

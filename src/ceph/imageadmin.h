@@ -46,7 +46,19 @@ int image_trashed_each(const struct place *p, void (*visit)(void *arg, const str
  * trash. */
 int image_restore(const struct place *p, const char *id, const char *name, struct error *err);
 
-/* Deletes an image that is in the trash, whether its time is over or not. */
+/* Takes back a removal of ours that was cut off, or that was never answered: the image leaves the trash under
+ * the name that it had, whether it still has that or not. 1: so it was. 0: it is not in the trash, or
+ * somebody else put it there; a mark of ours that it carries goes. -EEXIST: another image has the name by
+ * now. With rbdvol.ctl held: a removal that is under way looks the same. */
+int image_untrash(const struct place *p, const char *id, const char *name, struct error *err);
+
+/* Calls visit() with each image that is in the trash by our doing and has its name all the same: its removal
+ * was cut off. */
+int image_half_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
+                            void *arg, struct error *err);
+
+/* Deletes an image that is in the trash, whether its time is over or not. -EBUSY, also of the other two: it
+ * is in the pool's directory all the same (its removal was cut off, and somebody may use it). */
 int image_purge_now(const struct place *p, const char *id, struct error *err);
 
 /* Deletes an image that is in the trash already. Long for a large one. */

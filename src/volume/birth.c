@@ -10,14 +10,15 @@
 #include "base/log.h"
 #include "ceph/imageadmin.h"
 #include "volume/lookup.h"
+#include "volume/reversal.h"
 
-void birth_begin(struct birth *b, struct volumes *e, const struct place *p, const char *final)
+void birth_begin(struct birth *b, struct volumes *e, const struct place *p, struct volume *v)
 {
     char random[25];
-    *b = (struct birth){ .engine = e, .place = p, .mark.since = time(NULL) };
+    *b = (struct birth){ .engine = e, .volume = v, .place = p, .mark.since = time(NULL) };
     identity_random_hex(random, 12);
     (void)snprintf(b->mark.temp, sizeof b->mark.temp, IMAGE_TEMP_NEW "%s", random);
-    (void)snprintf(b->mark.final, sizeof b->mark.final, "%s", final);
+    (void)snprintf(b->mark.final, sizeof b->mark.final, "%s", v->name.image);
 }
 
 int birth_open(struct birth *b, struct error *err)
@@ -62,7 +63,7 @@ static int claim(struct birth *b, struct error *err)
         *err = why;
     if (b->keep) {
         why = *err;
-        error_set(err, why.code, "%s; it may still be made when it does: try again", why.msg);
+        error_set(err, why.code, "%s; should it be made when it does, that is taken back", why.msg);
     }
     return err->code;
 }
@@ -72,9 +73,7 @@ static void undo(struct birth *b)
 {
     struct error err;
     if (b->keep) {
-        log_warning("an image that may be half renamed is left to the next look at it or the collector "
-                    "image=%s to=%s",
-                    b->mark.temp, b->mark.final);
+        reversal_owe_create(b->volume, b->id, &b->mark);
         return;
     }
     int rc = b->id[0] ? 0 : image_id_object(b->place, b->mark.temp, b->id, &err);

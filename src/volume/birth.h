@@ -9,6 +9,7 @@
 
 struct birth {
     struct volumes *engine;
+    struct volume *volume; /* that it is going to be; the caller has its gate */
     const struct place *place;
     struct making mark; /* the two names */
     char id[IMAGE_ID_LEN + 1];
@@ -17,8 +18,8 @@ struct birth {
     bool keep;              /* by a rename whose outcome could not be learnt: it may be a volume now */
 };
 
-/* Chooses the temporary name; touches nothing. */
-void birth_begin(struct birth *b, struct volumes *e, const struct place *p, const char *final);
+/* Chooses the temporary name for an image that v's name is to mean; touches nothing. */
+void birth_begin(struct birth *b, struct volumes *e, const struct place *p, struct volume *v);
 
 /* The image has been made under its temporary name: opens it, locks it, and marks it for the collector. */
 int birth_open(struct birth *b, struct error *err);

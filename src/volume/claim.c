@@ -11,6 +11,7 @@
 #include "volume/former.h"
 #include "volume/hindrance.h"
 #include "volume/lookup.h"
+#include "volume/reversal.h"
 #include "volume/snap.h"
 #include "volume/takeover.h"
 
@@ -171,9 +172,7 @@ int claim_take(struct volumes *e, struct volume *v, const struct place *p, struc
 {
     char id[IMAGE_ID_LEN + 1];
     auto_header struct image_header h = { 0 };
-    int rc = lookup_image(p, v->name.image, id, err);
-    if (rc == 0)
-        rc = lookup_header(p, v->name.image, id, &h, err);
+    int rc = reversal_lookup(e, p, v->name.image, id, &h, err);
     if (rc == 0)
         rc = check_header(e, v, &h, err);
     if (rc == 0)

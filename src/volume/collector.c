@@ -13,6 +13,7 @@
 #include "volume/clone.h"
 #include "volume/lookup.h"
 #include "volume/making.h"
+#include "volume/reversal.h"
 #include "volume/takeover.h"
 
 #define OLD_S 3600 /* a Create that is still at it is younger */
@@ -21,6 +22,12 @@
 struct found {
     char (*names)[NAME_PART_MAX + 1];
     size_t n;
+};
+
+/* In one pool. */
+struct round {
+    struct volumes *engine;
+    const struct place *place;
 };
 
 static void note(void *arg, const char *name, const char *id)
@@ -98,6 +105,16 @@ static int collect(struct volumes *e, const struct place *p, const struct image_
     return image_trash(p, name, id, e->host.host, (uint64_t)e->settings->trash_keep_ms / 1000, err);
 }
 
+/* A removal that was cut off, and that nobody came back to. */
+static void take_back(void *arg, const struct image_trashed *one)
+{
+    const struct round *r = arg;
+    struct error err;
+    if (reversal_of_half_removed(r->engine, r->place, one->name, &err) < 0)
+        log_warning("cannot take the removal back that was cut off of image=%s id=%s: %s", one->name, one->id,
+                    err.msg);
+}
+
 /* How many removed images are to be purged soon. */
 static unsigned collect_pool(struct volumes *e, const char *pool)
 {
@@ -120,6 +137,9 @@ static unsigned collect_pool(struct volumes *e, const char *pool)
     free(found.names);
     if (rc == 0)
         rc = clone_collect(e, &p, &where, &err);
+    struct round round = { e, &p };
+    if (rc == 0)
+        rc = image_half_trashed_each(&p, take_back, &round, &err);
     if (rc == 0)
         rc = image_purge_own(&p, &left, &err);
     if (rc < 0)

@@ -18,6 +18,7 @@
 #include "volume/createopts.h"
 #include "volume/drive.h"
 #include "volume/lookup.h"
+#include "volume/reversal.h"
 
 #define MKFS_MS     600000
 #define CTL_WAIT_MS 10000
@@ -59,7 +60,8 @@ static int make_new(struct birth *b, const struct createopts *asked, struct erro
     return rc;
 }
 
-static int make(struct volumes *e, const struct place *p, struct createopts *asked, struct error *err)
+static int make(struct volumes *e, const struct place *p, struct volume *v, struct createopts *asked,
+                struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1], size[32];
     const struct image_name *name = &asked->name.image;
@@ -71,7 +73,7 @@ static int make(struct volumes *e, const struct place *p, struct createopts *ask
     int rc = createopts_check_new(e->settings, asked, err);
     if (rc < 0)
         return rc;
-    birth_begin(&b, e, p, name->image);
+    birth_begin(&b, e, p, v);
     rc = asked->given & GIVEN_FROM ? clone_make(&b, asked, err) : make_new(&b, asked, err);
     if (rc == 0)
         log_notice("created volume=%s id=%s size=%s fstype=%s%s%s ms=%lld", image_name_full(name, full), b.id,
@@ -122,6 +124,7 @@ struct work {
     struct volumes *engine;
     struct volume *volume;
     struct createopts asked;
+    bool made;
     moment deadline;
 };
 
@@ -129,9 +132,13 @@ struct work {
 static int make_in_gate(struct work *w, const struct place *p, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
-    int rc = lookup_image(p, w->asked.name.image.image, id, err);
-    if (rc == -ENOENT)
-        rc = make(w->engine, p, &w->asked, err);
+    int rc = reversal_run(w->engine, w->volume, err);
+    if (rc == 0)
+        rc = lookup_image(p, w->asked.name.image.image, id, err);
+    if (rc != -ENOENT)
+        return rc;
+    rc = make(w->engine, p, w->volume, &w->asked, err);
+    w->made = rc == 0;
     return rc;
 }
 
@@ -153,7 +160,9 @@ static int work_run(void *arg, struct error *err)
         if (rc == 0 || rc == -EEXIST) /* the loser of a race looks at the winner's */
             rc = lookup_image(&p, image, id, err);
     }
-    return rc < 0 ? rc : compare(w->engine, &p, &w->asked, id, err);
+    if (rc == 0)
+        rc = compare(w->engine, &p, &w->asked, id, err);
+    return w->made && rc == -ETIMEDOUT ? 0 : rc; /* whatever happens to the cluster now: it is made */
 }
 
 static void work_release(void *arg)

@@ -12,6 +12,7 @@
 #include "volume/ladder.h"
 #include "volume/lost.h"
 #include "volume/reattach.h"
+#include "volume/reversal.h"
 #include "volume/statefile.h"
 
 #define RETRY_MIN_MS 500
@@ -25,7 +26,7 @@ static bool wants_up(const struct volume *v)
 
 bool drive_settled(const struct volume *v)
 {
-    if (v->orphaned)
+    if (v->orphaned || v->owed.what != OWED_NOTHING)
         return false;
     if (v->lost && v->holders.n > 0 && (lost_is_wanted(v) || !v->loss.asked || lost_is_to_be_asked(v)))
         return false;
@@ -120,6 +121,23 @@ static int check_lost(const struct volume *v, struct error *err)
     return error_set(err, -EIO, "the volume was lost while it was being mounted: %s", v->loss.why);
 }
 
+/* What is owed comes first: who waits for the volume fails as long as that does. With the lock held, which it
+ * lets go of meanwhile. false: it is tried again soon. */
+static bool step_back(struct volumes *e, struct volume *v)
+{
+    struct error err = { 0 };
+    pthread_mutex_unlock(&v->lock);
+    int rc = reversal_run(e, v, &err);
+    pthread_mutex_lock(&v->lock);
+    if (rc == 0)
+        return true;
+    if (wants_up(v))
+        climb_failed(e, v, &err);
+    v->retries = 0;
+    try_later(v, &err);
+    return false;
+}
+
 /* One step in the direction that the holders want. false: there is nothing (more) to do now. The lock is held
  * at entry and at exit, not between. */
 static bool step(struct volumes *e, struct volume *v)
@@ -131,6 +149,8 @@ static bool step(struct volumes *e, struct volume *v)
     }
     if (v->orphaned)
         return step_orphaned(e, v);
+    if (v->owed.what != OWED_NOTHING)
+        return step_back(e, v);
     if (step_lost(e, v))
         return true;
     if (v->rung == RUNG_DETACHED) {

@@ -121,9 +121,11 @@ int lookup_image(const struct place *p, const char *name, char id[static IMAGE_I
         return rc;
     memcpy(some, id, sizeof some);
     rc = finish_rename(p, name, id, err);
-    if (rc != -EUCLEAN || !some[0] || image_read_header(p, some, &h, &ignored) != -ENOENT)
+    if (rc != -EUCLEAN || !some[0])
         return rc;
     memcpy(id, some, sizeof some);
+    if (image_read_header(p, some, &h, &ignored) != -ENOENT)
+        return rc;
     return say_headerless(name, err);
 }
 

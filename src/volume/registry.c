@@ -68,7 +68,8 @@ struct volume *registry_hold(struct registry *t, struct volume *v)
 static bool idle(struct volume *v)
 {
     LOCK_SCOPE(&v->lock);
-    return !v->busy && !v->driven && v->holders.n == 0 && v->rung == RUNG_DETACHED && v->retry_at == 0;
+    return !v->busy && !v->driven && v->holders.n == 0 && v->rung == RUNG_DETACHED && v->retry_at == 0 &&
+           v->owed.what == OWED_NOTHING;
 }
 
 void registry_release(struct registry *t, struct volume *v)

@@ -14,6 +14,7 @@
 #include "volume/former.h"
 #include "volume/lookup.h"
 #include "volume/making.h"
+#include "volume/reversal.h"
 #include "volume/stale.h"
 #include "volume/takeover.h"
 
@@ -165,6 +166,8 @@ static int rename_away(struct work *w, const struct place *p, const char *id, st
         rc = image_rename(p, mark.temp, mark.final, id, err);
     if (rc == 0 || rc == -EEXIST) /* any other outcome is unknown: the mark settles it */
         (void)image_set_meta(p, id, MAKING_KEY, NULL, &also);
+    if (rc == -ETIMEDOUT)
+        reversal_owe_remove(w->volume, id, &mark);
     if (rc == 0)
         log_notice("renamed pool=%s image=%s to=%s", w->volume->name.pool, mark.temp, mark.final);
     return rc;
@@ -175,16 +178,19 @@ static int put_away(struct work *w, const struct place *p, const char *id, struc
     /* Through the trash always: an interrupted rbd_remove leaves holes under a live name. */
     if (w->policy == REMOVE_RENAME)
         return rename_away(w, p, id, err);
-    return image_trash(p, w->volume->name.image, id, w->engine->host.host, keep_seconds(w), err);
+    int rc = image_trash(p, w->volume->name.image, id, w->engine->host.host, keep_seconds(w), err);
+    if (rc == -ETIMEDOUT)
+        reversal_owe_remove(w->volume, id, NULL);
+    return rc;
 }
 
-/* What was asked for and not answered in time may be done yet, and cannot be called back. */
+/* What was asked for and not answered in time may be done yet, and cannot be called back: it is undone. */
 static int say_unknown(int rc, struct error *err)
 {
     struct error was = *err;
     if (rc != -ETIMEDOUT)
         return rc;
-    return error_set(err, rc, "%s; it may still be removed when it does: try again", was.msg);
+    return error_set(err, rc, "%s; should it be removed when it does, that is taken back", was.msg);
 }
 
 static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
@@ -244,9 +250,9 @@ static int remove_in_gate(struct work *w, struct error *err)
     if (rc == 0)
         rc = engine_place(w->engine, name, &p, err);
     if (rc == 0)
-        rc = lookup_image(&p, name->image, id, err);
+        rc = reversal_run(w->engine, w->volume, err);
     if (rc == 0)
-        rc = lookup_header(&p, name->image, id, &h, err);
+        rc = reversal_lookup(w->engine, &p, name->image, id, &h, err);
     if (rc == -ENOENT)
         return 0; /* Docker's and Mesos' retries: it is gone, as asked */
     if (rc == -ENODATA)

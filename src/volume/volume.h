@@ -45,6 +45,16 @@ struct volume_loss {
     moment ask_at; /* not before then again */
 };
 
+/* What was not answered in time, and is taken back (reversal.h). */
+enum owed { OWED_NOTHING, OWED_CREATE, OWED_RENAME, OWED_TRASH };
+
+struct reversal {
+    enum owed what;
+    char id[IMAGE_ID_LEN + 1];
+    char temp[NAME_PART_MAX + 1], final[NAME_PART_MAX + 1]; /* the names before and after */
+    unsigned tries;                                         /* that failed although they were answered */
+};
+
 struct volume {
     struct image_name name; /* full; never changes */
     struct volume *next;    /* the registry's list; its lock guards these two */
@@ -73,6 +83,7 @@ struct volume {
     struct volume_loss loss; /* of both */
     moment orphaned;         /* since when its device waits for a process in place of one that ended; 0 */
     moment stuck_since;      /* none of the I/O in flight has been answered since, longer than io-stuck; 0 */
+    struct reversal owed;    /* written by who has the gate */
     unsigned unowned;        /* how often in a row its lock was not its client's (ownercheck.h) */
 
     /* Below: for who has the gate only. */

@@ -155,3 +155,11 @@ int image_check_blank(const struct place *p, const char *id, struct error *err)
 {
     return look_at("image_check_blank", p, id, blank, NULL, err);
 }
+
+int image_half_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
+                            void *arg, struct error *err)
+{
+    (void)visit;
+    (void)arg;
+    return fake_call("image_half_trashed_each", fake_pool_of(p)->name, err);
+}

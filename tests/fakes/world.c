@@ -380,6 +380,26 @@ int image_set_meta(const struct place *p, const char *id, const char *key, const
     return fake_call_end("image_set_meta", key, err);
 }
 
+int image_swap_meta(const struct place *p, const char *id, const char *key, const char *from, const char *to,
+                    struct error *err)
+{
+    int rc = fake_call("image_swap_meta", key, err);
+    if (rc < 0)
+        return rc;
+    {
+        LOCK_SCOPE(&world);
+        struct fake_image *image = fake_image_by_id(p, id);
+        char **field = image ? meta_field(image, key) : NULL;
+        if (!field || !*field || strcmp(*field, from) != 0)
+            return 0;
+        free(*field);
+        *field = copy_of(to);
+    }
+    fake_changed("swap %s", key);
+    rc = fake_call_end("image_swap_meta", key, err);
+    return rc < 0 ? rc : 1;
+}
+
 int image_list(const struct place *p, void (*visit)(void *arg, const char *name, const char *id), void *arg,
                struct error *err)
 {
@@ -441,8 +461,11 @@ int image_rename(const struct place *p, const char *from, const char *to, const 
         struct fake_image *image = fake_image_by_id(p, id);
         if (!image || strcmp(image->listed, from) != 0)
             return error_set(err, -ENODEV, "cannot rename image '%s'", from);
-        if (by_object(fake_pool_of(p), to) || by_directory(fake_pool_of(p), to))
+        const struct fake_image *has = by_object(fake_pool_of(p), to);
+        if ((has && has != image) || by_directory(fake_pool_of(p), to))
             return error_set(err, -EEXIST, "cannot rename image '%s' to '%s': File exists", from, to);
+        if (has && strcmp(image->objects[0], to) == 0) /* back to a name that it has not quite lost */
+            memcpy(image->objects[0], image->objects[1], sizeof image->objects[0]);
         if (rename_writes > 0)
             (void)snprintf(image->objects[1], sizeof image->objects[1], "%s", to);
         if (rename_writes > 1)
@@ -494,6 +517,25 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
     }
     fake_changed("trash %s keep_s=%llu", name, (unsigned long long)delay_s);
     return fake_call_end("image_trash", name, err);
+}
+
+int image_untrash(const struct place *p, const char *id, const char *name, struct error *err)
+{
+    int rc = fake_call("image_untrash", id, err);
+    if (rc < 0)
+        return rc;
+    {
+        LOCK_SCOPE(&world);
+        struct fake_image *image = fake_image_by_id(p, id);
+        if (!image || !image->trashed)
+            return 0;
+        image->trashed = false;
+        (void)snprintf(image->listed, sizeof image->listed, "%s", name);
+        (void)snprintf(image->objects[0], sizeof image->objects[0], "%s", name);
+    }
+    fake_changed("untrash %s", name);
+    rc = fake_call_end("image_untrash", id, err);
+    return rc < 0 ? rc : 1;
 }
 
 int image_purge(const struct place *p, const char *id, struct error *err)

@@ -48,12 +48,40 @@ static void a_volume_goes_to_the_trash_and_can_be_removed_again(void **state)
     assert_true(fixture_forgotten(f, "db"));
 }
 
-static void what_was_not_answered_in_time_may_still_be_removed_and_says_so(void **state)
+static void what_was_not_answered_in_time_says_so_and_is_taken_back(void **state)
 {
     struct fixture *f = *state;
+    struct error err;
     fake_volume_add(NULL, "db");
     fake_fail("image_trash", -ETIMEDOUT, 1);
-    refuses(f, -ETIMEDOUT, "it may still be removed when it does: try again");
+    refuses(f, -ETIMEDOUT, "should it be removed when it does, that is taken back");
+    fixture_settle(f);
+    assert_non_null(fake_image_find("rbd", "db"));
+    /* it was done, and nothing answers for a while */
+    fake_fail_late("image_trash", -ETIMEDOUT);
+    fake_fail("image_untrash", -ETIMEDOUT, 2);
+    assert_int_equal(take_away(f, "db", &err), -ETIMEDOUT);
+    fake_wait_count("image_untrash", 4);
+    fixture_settle(f);
+    assert_non_null(fake_image_find("rbd", "db"));
+    assert_int_equal(fake_trash_count(), 0);
+    assert_true(fixture_forgotten(f, "db"));
+}
+
+/* Who asks again need not wait for that, and has what was asked for. */
+static void a_removal_that_is_asked_for_again_is_done(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    fake_fail_late("image_trash", -ETIMEDOUT);
+    fake_fail("image_untrash", -ETIMEDOUT, 1);
+    assert_int_equal(take_away(f, "db", &err), -ETIMEDOUT);
+    assert_int_equal(take_away(f, "db", &err), 0);
+    fixture_settle(f);
+    assert_null(fake_image_find("rbd", "db"));
+    assert_int_equal(fake_trash_count(), 1);
+    assert_true(fixture_forgotten(f, "db"));
 }
 
 static void delete_goes_through_the_trash(void **state)
@@ -402,7 +430,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_volume_goes_to_the_trash_and_can_be_removed_again),
-        TEST(what_was_not_answered_in_time_may_still_be_removed_and_says_so),
+        TEST(what_was_not_answered_in_time_says_so_and_is_taken_back),
+        TEST(a_removal_that_is_asked_for_again_is_done),
         TEST(delete_goes_through_the_trash),
         TEST(a_deletion_that_fails_after_the_move_is_a_removal),
         TEST(the_policy_rename_keeps_the_image_under_a_free_name),
