@@ -5,8 +5,10 @@ its own (conftest.py), so what is covered here is covered for nobody else."""
 import contextlib
 import os
 import subprocess
+import sys
 import time
 
+import cgroups
 import mounts
 import pytest
 from process import Process
@@ -179,3 +181,93 @@ def test_whatever_state_ceph_is_in_the_socket_answers_at_once_and_says_what_is_p
         world.cluster.resume("mon")
         world.cluster.resume("osd")
     until(lambda: not daemon.must("/Rbdvol.Status")["Volumes"], "it to go down by itself", 40)
+
+
+# -- processes and memory
+
+
+def test_a_path_without_anything_is_of_no_account(world):
+    """Row 48: what is run is looked for in the system's directories; what is not there is the test above."""
+    d = world.daemon(env={"PATH": world.dir}).await_cluster()
+    d.create("new", size="64M", fstype="ext4")
+    d.mount("new", "a")
+    d.unmount("new", "a")
+
+
+@pytest.mark.parametrize("method", ["Mount", "Create"])
+def test_with_no_more_processes_it_refuses_and_goes_on_when_there_are_some(world, daemon, method):
+    """Row 48: a thread for the connection, one for the job, then the helpers: each may be the first that cannot be had."""
+    daemon.create("db", size="64M", fstype="ext4")
+    body = {"Name": "db", "ID": "a"} if method == "Mount" else {"Name": "new", "Opts": {"size": "64M", "fstype": "ext4"}}
+    with cgroups.group("pids", f"{world.dir[-8:]}-pids") as group:
+        group.take(daemon.pid)
+        said = []
+        for more in range(8):
+            group.limit_processes(group.processes() + more)
+            reply = daemon.call(method, body)
+            group.limit_processes(None)
+            assert daemon.alive(), daemon.log_text()[-2000:]
+            if reply.status == 200:
+                break
+            said.append(reply.err if reply.status else "closed")
+            assert "no such volume" not in said[-1], reply
+            until(lambda: not daemon.must("/Rbdvol.Status")["Volumes"], "nothing to be left of it", 20)
+            assert world.leaks.settled() == [], said
+            assert set(daemon.names()) == {"db"}
+        assert [err for err in said if err != "closed" and len(err.split()) > 5], said
+        group.give_back(daemon.pid)
+    if method == "Mount":
+        if reply.status != 200:
+            daemon.mount("db", "a")
+        daemon.unmount("db", "a")
+    elif reply.status != 200:
+        daemon.create("new", size="64M", fstype="ext4")
+
+
+def test_with_no_more_memory_it_refuses_or_ends_and_the_next_start_finishes(world, daemon):
+    """Row 48: what an allocation that fails means is the same as a crash; so it is that which is tested."""
+    daemon.create("db", size="64M", fstype="ext4")
+    for more in (0, 64 << 10, 1 << 20, 8 << 20, 32 << 20):
+        with open(f"/proc/{daemon.pid}/statm", encoding="ascii") as f:
+            now = int(f.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+        subprocess.run(["prlimit", f"--pid={daemon.pid}", f"--as={now + more}:"], check=True)
+        reply = daemon.call("Mount", {"Name": "db", "ID": "a"})
+        assert reply.status == 200 or not reply.err or "memory" in reply.err.lower() or "thread" in reply.err, reply
+        daemon.kill()
+        daemon.start().await_cluster()
+        daemon.unmount("db", "a")
+        until(lambda: not daemon.must("/Rbdvol.Status")["Volumes"], "nothing to be left of it", 20)
+        assert world.leaks.settled() == []
+    daemon.mount("db", "a")
+    daemon.unmount("db", "a")
+
+
+# -- dirty pages
+
+LIMIT = 64 << 20
+WRITTEN = 256 << 20
+
+
+@pytest.fixture
+def limited(world):
+    with cgroups.group("memory", f"{world.dir[-8:]}-mem") as group:
+        group.limit_memory(LIMIT)
+        yield group
+
+
+def write_in(world, group, point):
+    """A process in the group that dirties four times as much as that may have; nobody waits for it without a deadline."""
+    words = [sys.executable, "-c", cgroups.ENTER, group.procs, "dd", "if=/dev/zero", f"of={point}/much", "bs=1M",
+             f"count={WRITTEN >> 20}", "conv=fsync"]
+    return Process.spawn(words, f"{world.dir}/dd.log")
+
+
+def test_a_memory_limited_writer_beside_its_mapper_is_slowed_down_and_no_more(world, daemon, limited):
+    """ceph 22: the mapper is in another group, as it is under systemd."""
+    daemon.create("db", size="1G", fstype="ext4")
+    point = daemon.mount("db", "a")
+    writer = write_in(world, limited, point)
+    assert writer.wait(120) == 0
+    assert limited.was_full(), "the limit was never felt"
+    assert os.path.getsize(f"{point}/much") == WRITTEN
+    daemon.unmount("db", "a")

@@ -163,3 +163,24 @@ int image_half_trashed_each(const struct place *p, void (*visit)(void *arg, cons
     (void)arg;
     return fake_call("image_half_trashed_each", fake_pool_of(p)->name, err);
 }
+
+int image_untrash(const struct place *p, const char *id, const char *name, struct error *err)
+{
+    int rc = fake_call("image_untrash", id, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    struct fake_image *image = fake_image_by_id(p, id);
+    bool trashed = image && image->trashed;
+    if (trashed) {
+        image->trashed = false;
+        (void)snprintf(image->listed, sizeof image->listed, "%s", name);
+        (void)snprintf(image->objects[0], sizeof image->objects[0], "%s", name);
+    }
+    fake_unlock();
+    if (!trashed)
+        return 0;
+    fake_changed("untrash %s", name);
+    rc = fake_call_end("image_untrash", id, err);
+    return rc < 0 ? rc : 1;
+}

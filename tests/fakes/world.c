@@ -519,25 +519,6 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
     return fake_call_end("image_trash", name, err);
 }
 
-int image_untrash(const struct place *p, const char *id, const char *name, struct error *err)
-{
-    int rc = fake_call("image_untrash", id, err);
-    if (rc < 0)
-        return rc;
-    {
-        LOCK_SCOPE(&world);
-        struct fake_image *image = fake_image_by_id(p, id);
-        if (!image || !image->trashed)
-            return 0;
-        image->trashed = false;
-        (void)snprintf(image->listed, sizeof image->listed, "%s", name);
-        (void)snprintf(image->objects[0], sizeof image->objects[0], "%s", name);
-    }
-    fake_changed("untrash %s", name);
-    rc = fake_call_end("image_untrash", id, err);
-    return rc < 0 ? rc : 1;
-}
-
 int image_purge(const struct place *p, const char *id, struct error *err)
 {
     int rc = fake_call("image_purge", id, err);
