@@ -53,9 +53,9 @@ static int left_alone(struct work *w, struct error *err)
     int rc = engine_place(w->engine, name, &p, err);
     if (rc == 0)
         rc = lookup_image(&p, name->image, id, err);
-    if (rc == 0)
+    if (rc == 0 || (rc == -EUCLEAN && id[0]))
         rc = image_get_meta(&p, id, SPEC_KEY, &text, err);
-    if (rc < 0 && rc != -ENOENT && rc != -ENODATA) /* these two are settled in the gate */
+    if (rc < 0 && rc != -ENOENT && rc != -ENODATA && rc != -EUCLEAN) /* these are settled in the gate */
         return rc;
     if (policy_of(w->engine->settings, text) != REMOVE_IGNORE)
         return 0;
