@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 
 /* Nothing of what is in there is for others: state names what is mounted where, scratch files are file
  * systems to be. */
@@ -66,10 +68,25 @@ static int take_lock(const char *dir, int *ret, struct error *err)
     return 0;
 }
 
+/* mkfs runs as nobody, who must get through the root directory. Docker makes that of a managed plugin for
+ * root alone; it is nobody else's, so it is opened. A host's own is left to its administrator. */
+static void open_root(void)
+{
+    struct stat mine, hosts;
+    if (stat("/", &mine) < 0 || mine.st_mode & S_IXOTH)
+        return;
+    bool own =
+        stat("/proc/1/root/", &hosts) == 0 && (hosts.st_dev != mine.st_dev || hosts.st_ino != mine.st_ino);
+    if (!own || chmod("/", (mine.st_mode & 07777) | S_IXUSR | S_IXGRP | S_IXOTH) < 0)
+        log_warning("the root directory has mode %04o: mkfs runs as nobody, and cannot start",
+                    (unsigned)mine.st_mode & 07777);
+}
+
 int directories_make(const struct settings *settings, int *lock, struct error *err)
 {
     static const char *const parts[] = { "volumes", "map" };
     char path[PATH_MAX];
+    open_root();
     int rc = make("state-dir", settings->state_dir, PRIVATE, err);
     if (rc < 0 || (rc = take_lock(settings->state_dir, lock, err)) < 0)
         return rc;
