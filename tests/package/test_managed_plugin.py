@@ -89,7 +89,7 @@ def kept(machine, volume):
 def test_a_restart_of_docker_takes_it_along_and_brings_it_back(plugin, cluster):
     plugin.run(f"docker run -d --name managed --volume-driver={PLUGIN} -v managed-restart:/data box sh -c "
                "'echo kept > /data/file && exec sleep 600'")
-    until(lambda: plugin.command("docker exec managed cat /data/file").stdout == "kept\\n", "the first write", 20)
+    until(lambda: plugin.command("docker exec managed cat /data/file").stdout == "kept\n", "the first write", 20)
     header = f"rbd_header.{cluster.info('managed-restart')['id']}"
     plugin.run("systemctl restart docker", 180)
     until(lambda: "rbd_lock" not in cluster.locks(header), "the lock to be released: its container ended with Docker", 30)
