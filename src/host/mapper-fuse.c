@@ -31,6 +31,8 @@
 #include "host/mountinfo.h"
 #include "host/procs.h"
 
+#define BUSY_MS          1000
+#define BUSY_POLL_NS     20000000L
 #define PROGRAM          "rbdvol-mapper"
 #define ARGV0            "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
 #define FSTYPE           FUSE_ABORT_FSTYPE
@@ -442,6 +444,8 @@ struct search {
                 1]; /* of living mappers, also of those of others and those that do not answer */
     size_t nids;
     bool incomplete; /* not all of them are in ids */
+    moment patience; /* with what uses a dead mapper's file still */
+    bool busy;       /* something does */
 };
 
 /* A mapper that does not answer because it is about to end: without a daemon it does, unless it is open.
@@ -520,26 +524,43 @@ static bool search_is_left_over(const struct search *s, const char *file)
  * with a loop device on it stays: by its name the volume is found that is still mounted somewhere. */
 static bool search_is_dead_mount(void *arg, const struct mount_entry *e)
 {
-    const struct search *s = arg;
+    struct search *s = arg;
     size_t len = strlen(s->host->run_dir);
     if (strcmp(e->fstype, FSTYPE) != 0 || strncmp(e->mountpoint, s->host->run_dir, len) != 0 ||
         e->mountpoint[len] != '/' || !search_is_left_over(s, e->mountpoint + len + 1))
         return false;
-    /* One that only a helper of an earlier daemon has open, which ends as well, is nobody's way to a volume.
-     */
+    /* One that only a helper of an earlier daemon has open, which ends, too, is nobody's way to a volume. */
     struct device_node node;
     if (umount2(e->mountpoint, UMOUNT_NOFOLLOW) < 0 &&
-        (errno != EBUSY || loop_named(e->mountpoint, &node) != 0 || umount2(e->mountpoint, MNT_DETACH) < 0))
+        (errno != EBUSY || loop_named(e->mountpoint, &node) != 0 || umount2(e->mountpoint, MNT_DETACH) < 0)) {
+        s->busy = true;
+        if (clock_left_ms(s->patience) > 0)
+            return false;
         log_warning("cannot unmount %s, which a dead mapper left, yet: %s", e->mountpoint, error_text(errno));
-    else
-        log_notice("unmounted file=%s: its mapper is dead", e->mountpoint);
+        return false;
+    }
+    log_notice("unmounted file=%s: its mapper is dead", e->mountpoint);
     return false;
+}
+
+/* A helper of an earlier daemon ends with it, and the loop device that it had open then goes: in a moment. */
+static int search_clear_mounts(struct search *s, struct error *err)
+{
+    s->patience = clock_in_ms(BUSY_MS);
+    for (;;) {
+        bool last = clock_left_ms(s->patience) == 0;
+        s->busy = false;
+        int rc = mountinfo_each("self", search_is_dead_mount, s, err);
+        if (rc < 0 || !s->busy || last)
+            return rc;
+        (void)nanosleep(&(struct timespec){ .tv_nsec = BUSY_POLL_NS }, NULL);
+    }
 }
 
 static int search_clear(struct search *s, struct error *err)
 {
     char path[PATH_MAX];
-    int rc = mountinfo_each("self", search_is_dead_mount, s, err);
+    int rc = search_clear_mounts(s, err);
     if (rc < 0)
         return rc;
     auto_dir DIR *dir = opendir(s->host->run_dir);
