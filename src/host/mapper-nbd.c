@@ -29,7 +29,7 @@
 #define ARGV0          "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
 #define DRIVER         "/sys/module/nbd"
 #define OUTPUT         ".nbd.out" /* what rbd-nbd says, until it has mapped */
-#define REATTACH_S     "300" /* for so long the kernel lets I/O wait for another process (volume/reattach.c) */
+#define REATTACH       "--reattach-timeout=300" /* I/O waits for another process (volume/reattach.c) */
 #define KILL_MS        2000
 #define FAIL_MS        5000
 #define OPEN_MS        10000
@@ -197,7 +197,7 @@ static int spawn(const struct mapper_host *host, const struct mapper_image *imag
                            image_name_full(image->name, full),
                            "--try-netlink",
                            "--io-timeout=0",
-                           "--reattach-timeout=" REATTACH_S,
+                           REATTACH,
                            cookie,
                            image->ro ? "--read-only" : "--exclusive",
                            m->device[0] ? device : NULL,

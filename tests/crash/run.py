@@ -244,6 +244,7 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)) + 1)
     parser.add_argument("--minutes", type=float, default=150)
     parser.add_argument("--only", action="append")
+    parser.add_argument("--but", action="append", default=[], help="not these operations")
     parser.add_argument("--point")
     parser.add_argument("--times", type=int, default=1, help="how often --point is run")
     parser.add_argument("--results")
@@ -252,6 +253,7 @@ def arguments():
     args = parser.parse_args()
     args.end = time.monotonic() + args.minutes * 60
     args.names = [name for name in OPERATIONS if not args.only or any(name.startswith(word) for word in args.only)]
+    args.names = [name for name in args.names if name not in args.but]
     if not args.names:
         parser.error(f"there are {', '.join(OPERATIONS)}")
     return args
