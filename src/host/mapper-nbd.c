@@ -28,7 +28,7 @@
 #define PROGRAM        "rbd-nbd"
 #define ARGV0          "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
 #define DRIVER         "/sys/module/nbd"
-#define OUTPUT         ".nbd.out" /* what rbd-nbd says, until it has mapped */
+#define OUTPUT         ".nbd.out"               /* what rbd-nbd says, until it has mapped */
 #define REATTACH       "--reattach-timeout=300" /* I/O waits for another process (volume/reattach.c) */
 #define KILL_MS        2000
 #define FAIL_MS        5000

@@ -101,7 +101,7 @@ static int remove_one(struct task *t, struct error *err)
     if (rc == 0)
         rc = change_run(t->engine, t->volume, t->place, t->id, &change, err);
     /* who did not hear how it went, since the mapper has ended or is slow, looks */
-    if (rc < 0 && rc != -ENODEV && image_snap_find(t->place, t->id, t->arg, &left, &also) == -ENODEV)
+    if ((rc == -EIO || rc == -ETIMEDOUT) && image_snap_find(t->place, t->id, t->arg, &left, &also) == -ENODEV)
         rc = 0;
     if (rc == 0)
         log_notice("removed a snapshot volume=%s snap=%s", image_name_full(&t->volume->name, full),
