@@ -534,14 +534,11 @@ static bool search_is_dead_mount(void *arg, const struct mount_entry *e)
     int why = umount2(e->mountpoint, UMOUNT_NOFOLLOW) < 0 ? errno : 0;
     if (why == EBUSY && loop_named(e->mountpoint, &node) == 0)
         why = umount2(e->mountpoint, MNT_DETACH) < 0 ? errno : 0;
-    if (why) {
-        s->busy = true;
-        if (clock_left_ms(s->patience) > 0)
-            return false;
+    s->busy = s->busy || why;
+    if (!why)
+        log_notice("unmounted file=%s: its mapper is dead", e->mountpoint);
+    else if (clock_left_ms(s->patience) == 0)
         log_warning("cannot unmount %s, which a dead mapper left, yet: %s", e->mountpoint, error_text(why));
-        return false;
-    }
-    log_notice("unmounted file=%s: its mapper is dead", e->mountpoint);
     return false;
 }
 
