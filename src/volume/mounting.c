@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "host/mountinfo.h"
 #include "host/procs.h"
 #include "volume/drive.h"
 #include "volume/lookup.h"
@@ -141,6 +142,42 @@ static int promise(struct volumes *e, struct volume *v, const char *id, struct e
         error_text(rc));
 }
 
+/* What was mounted long ago may have been unmounted, or mounted over, by hand since: who is given the path
+ * then writes to something else. 0: it is there; 1: it was not, and is to be mounted again. With the lock
+ * held. */
+static int look_at_mount(struct volumes *e, struct volume *v, struct error *err)
+{
+    char path[PATH_MAX];
+    struct mount_entry over;
+    int rc = mountinfo_pile(engine_mountpoint(e, &v->name, path), v->node.major, v->node.minor, v->node.path,
+                            &over, err);
+    if (rc == MOUNTINFO_COVERED)
+        return error_set(err, -EBUSY, "%s (%s) was mounted over it at %s: unmount that first", over.source,
+                         over.fstype, path);
+    if (rc != MOUNTINFO_NOWHERE)
+        return rc < 0 ? rc : 0;
+    log_warning("it was unmounted, and not by rbdvol, and is mounted again pool=%s image=%s", v->name.pool,
+                v->name.image);
+    v->rung = RUNG_MAPPED;
+    return 1;
+}
+
+/* With the lock held, which it lets go of meanwhile. 0: it is mounted, and seen to be. */
+static int wait_until_there(struct volumes *e, struct volume *v, const char *id, unsigned failures,
+                            const struct caller *caller, moment deadline, struct error *err)
+{
+    for (;;) {
+        int rc = wait_until_mounted(v, id, failures, caller, deadline, err);
+        if (rc == 0)
+            rc = look_at_mount(e, v, err);
+        if (rc <= 0)
+            return rc;
+        pthread_mutex_unlock(&v->lock);
+        drive_kick(e, v);
+        pthread_mutex_lock(&v->lock);
+    }
+}
+
 static int mount_known(struct volumes *e, struct volume *v, const char *id, const struct caller *caller,
                        moment deadline, struct error *err)
 {
@@ -151,7 +188,7 @@ static int mount_known(struct volumes *e, struct volume *v, const char *id, cons
         return rc;
     {
         LOCK_SCOPE(&v->lock);
-        rc = wait_until_mounted(v, id, failures, caller, deadline, err);
+        rc = wait_until_there(e, v, id, failures, caller, deadline, err);
         if (rc == 0 && caller_left(caller))
             rc = error_set(err, -ECANCELED, "the caller left before it could be answered");
         if (rc == 0)

@@ -149,3 +149,24 @@ def test_trim_of_all_passes_over_what_is_read_only(daemon):
     daemon.unmount("db", "w")
     daemon.remove("view")
     assert daemon.cli("snap", "rm", "db@s").returncode == 0
+
+
+def test_a_mount_never_answers_the_bare_directory(daemon):
+    """Somebody unmounts it, once with and once without a container that still has it; or mounts something else over it."""
+    daemon.create("db", size="64M", fstype="ext4", sharing="host")
+    point = daemon.mount("db", "a")
+    with open(f"{point}/file", "w", encoding="ascii") as f:
+        f.write("kept")
+    subprocess.run(["umount", point], check=True)
+    assert daemon.mount("db", "b") == point and os.listdir(point) == ["file"]
+    with subprocess.Popen(["unshare", "-m", "--propagation", "private", "sleep", "1000"], cwd="/") as container:
+        until(lambda: os.readlink(f"/proc/{container.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"), "a mount namespace of its own")
+        subprocess.run(["umount", point], check=True)
+        assert daemon.mount("db", "c") == point and os.listdir(point) == ["file"]
+        container.kill()
+    subprocess.run(["mount", "-t", "tmpfs", "foreign", point], check=True)
+    assert "foreign (tmpfs) was mounted over it" in daemon.refused("Mount", Name="db", ID="d")
+    subprocess.run(["umount", point], check=True)
+    for holder in "abc":
+        daemon.unmount("db", holder)
+    assert not daemon.mappers()

@@ -481,6 +481,43 @@ static void a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry(void
     expect_no_trouble(f, "db");
 }
 
+/* ---- what somebody else does to the mount ---- */
+
+static void what_was_unmounted_by_hand_is_mounted_again_for_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_set(&i->spec, spec_host);
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    assert_true(fake_mount_drop(fixture_mountpoint(f, "db")));
+    fake_trace_clear();
+    assert_int_equal(fixture_mount(f, "db", "two", &err), 0);
+    assert_true(fake_mounted(fixture_mountpoint(f, "db")));
+    assert_int_equal(traced("map db"), 0);
+    assert_int_equal(fixture_holders(f, "db"), 2);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_int_equal(fixture_unmount(f, "db", "two", &err), 0);
+    expect_down(f, "db");
+}
+
+static void what_was_mounted_over_is_handed_to_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fake_mount_over(fixture_mountpoint(f, "db"), "foreign");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "foreign (tmpfs) was mounted over it"));
+    assert_int_equal(fixture_holders(f, "db"), 1);
+    fake_mount_over(fixture_mountpoint(f, "db"), NULL);
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    expect_down(f, "db");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
@@ -504,6 +541,8 @@ int main(void)
         TEST(a_mount_after_an_unmount_that_failed_has_the_volume_without_its_trouble),
         TEST(a_mount_during_a_descent_turns_it_round),
         TEST(a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry),
+        TEST(what_was_unmounted_by_hand_is_mounted_again_for_the_next),
+        TEST(what_was_mounted_over_is_handed_to_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
