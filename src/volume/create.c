@@ -115,9 +115,10 @@ static int compare(struct volumes *e, const struct place *p, const struct create
         rc = image_data_pool(p, id, data_pool, sizeof data_pool, err);
     if (rc == 0 && h.spec)
         rc = spec_decode(h.spec, &spec, err);
-    else if (rc == 0)
-        rc = note_use(e, p, asked, id, err);
-    return rc < 0 ? rc : createopts_match(asked, &h, data_pool, h.spec ? &spec : NULL, err);
+    if (rc == 0)
+        rc = createopts_match(asked, &h, data_pool, h.spec ? &spec : NULL, err);
+    /* last: what is refused leaves others' images as they are, and Remove lets them alone */
+    return rc < 0 || h.spec ? rc : note_use(e, p, asked, id, err);
 }
 
 struct work {

@@ -98,6 +98,18 @@ static void what_exists_is_a_success_unless_it_contradicts(void **state)
     fixture_expect_trace("");
 }
 
+static void what_is_refused_notes_nothing_on_an_image_of_others(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_image_add(NULL, "theirs");
+    assert_int_equal(create(f, "theirs", "{\"size\":\"2G\",\"mount-options\":\"noexec\"}", &err), -EEXIST);
+    assert_null(i->spec); /* with one it could be removed */
+    fixture_expect_trace("");
+    assert_int_equal(create(f, "theirs", "{\"mount-options\":\"noexec\"}", &err), 0);
+    assert_non_null(strstr(i->spec, "noexec"));
+}
+
 static void a_host_that_does_not_create_says_so(void **state)
 {
     struct fixture *f = *state;
@@ -476,6 +488,7 @@ int main(void)
         TEST(a_volume_is_born_formatted_and_gets_its_name_last),
         TEST(its_options_reach_the_image),
         TEST(what_exists_is_a_success_unless_it_contradicts),
+        TEST(what_is_refused_notes_nothing_on_an_image_of_others),
         TEST(a_host_that_does_not_create_says_so),
         TEST(a_cluster_that_cannot_be_asked_is_no_reason_to_create),
         TEST(a_birth_that_fails_anywhere_leaves_nothing),
