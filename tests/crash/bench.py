@@ -17,6 +17,7 @@ from operation import TEMPORARY
 from points import ROLES, Point, Points
 from pool import Pool
 from process import Process
+from stored import Stored
 from waiting import until
 
 SHIM = os.path.join(BUILD, "tests", "crash", "crash-shim.so")
@@ -56,6 +57,7 @@ class Bench:
         self.leaks.daemons.append(self.daemon)
         self.leaks._helpers = list  # pylint: disable=protected-access  # the shim knows ours; others have theirs
         self.numbers = itertools.count(1)
+        self.stored = {}
         self.volume = None
         self.victims = ()
         self.armed = lambda: None
@@ -87,6 +89,16 @@ class Bench:
         self.pool.wipe()
 
     # -- what operations ask for
+
+    def begin_with(self, what, make):
+        """The volume as make() makes it and leaves it at rest: from the second time on, a copy of what the first made. To be the
+        first step of an operation's prepare()."""
+        if what in self.stored:
+            self.stored[what].put(self.pool, self.volume)
+            return
+        make()
+        self.await_settled()
+        self.stored[what] = Stored(self.pool, self.volume)
 
     def status(self):
         """What status says of our volume; None when there is nothing to say."""
@@ -157,7 +169,7 @@ class Bench:
 
     def _begin(self):
         self.victims = ()
-        self.volume = f"v{next(self.numbers)}"
+        self.volume = f"v{next(self.numbers):05}"  # all of one length: Stored
         self.armed = lambda: None
         self.operation.prepare(self)
 

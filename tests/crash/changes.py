@@ -4,7 +4,7 @@
 import os
 import subprocess
 
-from operation import TEMPORARY, Operation, check_content, opts, write_data
+from operation import TEMPORARY, Operation, check_content
 
 LATER = "later"  # a file that came after the snapshot
 MIB = 1 << 20
@@ -216,10 +216,9 @@ class Clone(Operation):
 
     def prepare(self, b):
         source = self.source(b)
-        b.daemon.must("Create", Name=source, Opts=opts("ext4"))
-        write_data(b.daemon.mount(source, "op"))
-        if not self.mounted:
-            b.daemon.unmount(source, "op")
+        self.make_used(b, source)
+        if self.mounted:
+            b.daemon.mount(source, "op")
         if self.of_snapshot:
             b.daemon.must("/Rbdvol.Snap.Create", Name=source, Snap="s")
 
@@ -282,9 +281,7 @@ class MountSnapshot(Operation):
 
     def prepare(self, b):
         source = f"{b.volume}of"
-        b.daemon.must("Create", Name=source, Opts=opts("ext4"))
-        write_data(b.daemon.mount(source, "op"))
-        b.daemon.unmount(source, "op")
+        self.make_used(b, source)
         b.daemon.must("/Rbdvol.Snap.Create", Name=source, Snap="s")
         b.daemon.must("Create", Name=b.volume, Opts={"from": f"{source}@s", "ro": "true"})
 

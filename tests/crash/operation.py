@@ -64,14 +64,22 @@ class Operation:
 
     # -- shared by several
 
-    def make(self, b):
+    def create(self, b):
         b.daemon.must("Create", Name=b.volume, Opts=opts(self.fstype))
 
-    def make_used(self, b):
-        """A volume with data, not mounted."""
-        self.make(b)
-        write_data(b.daemon.mount(b.volume, "before"))
-        b.daemon.unmount(b.volume, "before")
+    def make(self, b):
+        """A new volume, never mounted."""
+        b.begin_with("new", lambda: self.create(b))
+
+    def make_used(self, b, name=None):
+        """A volume with data, not mounted. name: when it is not b.volume."""
+        def make():
+            name_of = name or b.volume
+            b.daemon.must("Create", Name=name_of, Opts=opts(self.fstype))
+            write_data(b.daemon.mount(name_of, "before"))
+            b.daemon.unmount(name_of, "before")
+
+        b.begin_with("used", make)
 
     def check_usable(self, b, has_data):
         """A following Mount works, and finds what was there."""

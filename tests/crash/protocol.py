@@ -25,7 +25,7 @@ class Create(Operation):
         assert made == (b.volume in b.pool.images()), "Get and the pool's directory disagree"
         left = [name for name in b.pool.images() if name.startswith(TEMPORARY)]
         assert len(left) <= 1, f"left over: {left}"
-        self.make(b)
+        self.create(b)
         self.check_usable(b, False)
         assert set(b.pool.images()) - set(left) == {b.volume}, f"the pool has {b.pool.images()}"
         assert b.pool.trash() == {}, f"in the trash: {b.pool.trash()}"
@@ -74,7 +74,7 @@ class MountSecond(Operation):
     """By a second container, beside the first."""
 
     def prepare(self, b):
-        b.daemon.must("Create", Name=b.volume, Opts={**opts("ext4"), "sharing": "host"})
+        b.begin_with("shared", lambda: b.daemon.must("Create", Name=b.volume, Opts={**opts("ext4"), "sharing": "host"}))
         write_data(b.daemon.mount(b.volume, "first"))
 
     def act(self, b):

@@ -37,6 +37,7 @@ from points import Point  # noqa: E402
 
 CHUNK = 12  # runs between two looks into the queue
 RUN_S = 150  # then it is given up, by itself
+WATCH_S = 6
 STUCK_S = RUN_S + 60  # then its process is ended, and another takes its place
 
 
@@ -130,11 +131,11 @@ class Worker:
 
 
 def count(conf_dir, names, directory, results):
-    """The points of each operation: a process of its own, so that nothing of it is inherited."""
+    """The points of each operation: in processes of their own, so that nothing of it is inherited."""
     signal.signal(signal.SIGALRM, give_up)
-    for number, name in enumerate(names):
+    for name in names:
         signal.alarm(RUN_S)
-        bench = Bench(Cluster(conf_dir), directory, f"count{number}", OPERATIONS[name])
+        bench = Bench(Cluster(conf_dir), directory, f"count{list(OPERATIONS).index(name)}", OPERATIONS[name])
         try:
             times = []
             points = {}
@@ -153,21 +154,26 @@ def count(conf_dir, names, directory, results):
     results.put(None)
 
 
-def in_process(function, *args):
+def count_all(args, directory):
+    """[(operation, points, seconds)], in the order of args.names."""
     results = multiprocessing.Queue()
-    process = multiprocessing.Process(target=function, args=(*args, results), daemon=True)
-    process.start()
-    found = []
-    while True:
+    processes = [multiprocessing.Process(target=count, args=(args.cluster, args.names[i::args.jobs], directory, results), daemon=True)
+                 for i in range(min(args.jobs, len(args.names)))]
+    for process in processes:
+        process.start()
+    found, running = [], len(processes)
+    while running:
         try:
             one = results.get(timeout=300)
         except queue.Empty:
             raise SystemExit("crash: counting does not end") from None
         if one is None:
-            break
-        found.append(one)
-    process.join()
-    return found
+            running -= 1
+        else:
+            found.append(one)
+    for process in processes:
+        process.join()
+    return sorted(found, key=lambda one: args.names.index(one[0]))
 
 
 def plan(counted, args, dice):
@@ -241,7 +247,7 @@ def arguments():
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--random", type=int, default=500)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 20))
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)) + 1)
+    parser.add_argument("--jobs", type=int, default=4 * len(os.sched_getaffinity(0)))
     parser.add_argument("--minutes", type=float, default=150)
     parser.add_argument("--only", action="append")
     parser.add_argument("--but", action="append", default=[], help="not these operations")
@@ -283,7 +289,7 @@ def watch(args, directory, workers, jobs, results, report):
 
 
 def run(args, directory):
-    counted = in_process(count, args.cluster, args.names, directory)
+    counted = count_all(args, directory)
     if args.list:
         for name, points, took in counted:
             print(f"{name}: {len(points)} points, {took * 1000:.0f} ms")
@@ -311,12 +317,12 @@ def main():
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     mounts.leave_the_others()
-    cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"))
+    # clients say each second that they are there; whoever is killed is forgotten sooner than by default (30 s), and so waited for
+    cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"), settings={"objecter tick interval": 1})
     args.cluster = cluster.dir
     # a fence is a command of the monitors: a second each would be an hour in all
     cluster.ceph("tell", "mon.a", "config", "set", "paxos_propose_interval", "0.05")
-    # the watch of who is killed in a deletion keeps the image until then; by default, half a minute
-    cluster.set("osd", "osd_client_watch_timeout", 12)
+    cluster.set("osd", "osd_client_watch_timeout", WATCH_S)
     directory = tempfile.mkdtemp(prefix="rbdc-", dir="/tmp")
     try:
         return run(args, directory)
