@@ -105,6 +105,7 @@ class Worker:
             text = str(e) if isinstance(e, AssertionError) else traceback.format_exc()
             if self.bench:
                 text += "".join("\n      | " + line for line in self.bench.daemon.log_text().splitlines()[-25:])
+                text += f"\n      the daemon's exit status: {self.bench.daemon.process.status()}"
                 self._close()
             return "fail", text
         finally:

@@ -93,6 +93,7 @@ class Soak:
         self.volumes = [Volume(f"v{n}", n % 2 == 0, "xfs" if n % 4 == 0 else "ext4") for n in range(VOLUMES)]
         self.counter = 0
         self.counts = {}
+        self.faults = {}  # how many of each there were
         self.lost = set()  # names of volumes whose mapper was killed in this step
         self.daemon.start().await_cluster()
 
@@ -155,6 +156,7 @@ class Soak:
             os.close(folder)
 
     def strike(self, fault, steps, lasts):
+        self.faults[fault] = self.faults.get(fault, 0) + 1
         if fault in PAUSES:
             for name in PAUSES[fault]:
                 self.cluster.pause(name)
@@ -371,6 +373,7 @@ def main():
         cluster.stop()
     print(f"  soak: {line} in {time.monotonic() - began:.0f} s, seed {args.seed}")
     print("  " + ", ".join(f"{what} {how} {n}" for (what, how), n in sorted(soak.counts.items())))
+    print(f"  {sum(soak.counts.values())} operations; faults: " + ", ".join(f"{name} {n}" for name, n in sorted(soak.faults.items())))
     with open(args.results or os.devnull, "a", encoding="utf-8") as f:
         f.write(f"{'pass' if good else 'fail'} soak seed {args.seed}\n")
     return 0 if good else 1

@@ -103,6 +103,10 @@ class Process:
         fields = stat_fields(self.pid)
         return fields is not None and fields[0] not in "ZX" and int(fields[19]) == self.start
 
+    def status(self):
+        """Its exit status (negative: the signal); None of one that runs, or is not our child."""
+        return self._child.poll() if self._child is not None else None
+
     def signal(self, number):
         if self.alive():
             try:
