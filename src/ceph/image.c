@@ -255,6 +255,7 @@ static void take_meta(struct image_header *h, const char *key, const char *value
         free(*slot);
         *slot = strndup(value, len);
     }
+    h->growing |= strcmp(key, "rbdvol.growing") == 0;
     h->trashed |= strcmp(key, "rbdvol.trashed") == 0;
     for (size_t i = 0; i < sizeof dangers / sizeof *dangers && !h->danger; i++)
         if (strncmp(key, dangers[i], strlen(dangers[i])) == 0)

@@ -65,6 +65,7 @@ struct image_header {
     char *spec;     /* metadata rbdvol.spec, NULL: not there */
     char *making;   /* metadata rbdvol.making, NULL: not there */
     char *rolling;  /* metadata rbdvol.rolling, NULL: not there */
+    bool growing;   /* there is metadata rbdvol.growing */
     bool trashed;   /* there is metadata rbdvol.trashed */
     char *danger;   /* a metadata key that would undo our safety (conf_rbd_cache*, conf_rbd_blocklist*), NULL:
                        none */

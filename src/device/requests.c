@@ -157,15 +157,31 @@ static int do_check(const struct job *j, struct error *err)
 {
     const char *fstype;
     const struct fs *fs;
-    TAKE(j, err, "{s:s}", "fstype", &fstype);
+    int mend;
+    TAKE(j, err, "{s:s, s:b}", "fstype", &fstype, "mend", &mend);
     int rc = attached(j, err);
     if (rc == 0)
         rc = fs_named(fstype, &fs, err);
     /* What cannot be written cannot be mended; mounting tells whether its journal is clean. */
     if (rc < 0 || j->held->ro)
         return rc;
-    rc = fs_check(fs, j->held->node.path, j->deadline, err);
-    return rc < 0 ? rc : grow_unmounted(fs, j->held->node.path, j->deadline, err);
+    const char *device = j->held->node.path;
+    rc = fs_check(fs, device, mend ? FS_MEND : FS_USUAL, j->deadline, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    int due = grow_is_due(fs, device, err);
+    if (due == GROW_DUE)
+        rc = fs_check(fs, device, FS_WHOLE, j->deadline, err);
+    if (due < 0 || rc < 0)
+        return due < 0 ? due : rc;
+    json_object_set_new(j->reply, "due", json_integer(due));
+    return 0;
+}
+
+static int do_enlarge(const struct job *j, struct error *err)
+{
+    int rc = attached(j, err);
+    return rc < 0 ? rc : grow_unmounted(j->held->node.path, j->deadline, err);
 }
 
 static int do_renew(const struct job *j, struct error *err)
@@ -315,10 +331,11 @@ static const struct {
     const char *name;
     int (*run)(const struct job *j, struct error *err);
 } verbs[] = {
-    { "probe", do_probe }, { "format", do_format },     { "attach", do_attach }, { "find", do_find },
-    { "check", do_check }, { "mount", do_mount },       { "fresh", do_fresh },   { "umount", do_umount },
-    { "grow", do_grow },   { "freeze", do_freeze },     { "renew", do_renew },   { "trim", do_trim },
-    { "thaw", do_thaw },   { "unfreeze", do_unfreeze }, { "krbd", do_krbd },     { "rest", do_rest },
+    { "probe", do_probe },     { "format", do_format }, { "attach", do_attach },     { "find", do_find },
+    { "enlarge", do_enlarge }, { "check", do_check },   { "mount", do_mount },       { "fresh", do_fresh },
+    { "umount", do_umount },   { "grow", do_grow },     { "freeze", do_freeze },     { "renew", do_renew },
+    { "trim", do_trim },       { "thaw", do_thaw },     { "unfreeze", do_unfreeze }, { "krbd", do_krbd },
+    { "rest", do_rest },
 };
 
 int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err)

@@ -269,11 +269,22 @@ int device_find(struct device *d, const char *file, moment deadline, struct devi
     return rc < 0 ? rc : 1;
 }
 
-int device_check(struct device *d, const char *fstype, moment deadline, struct error *err)
+int device_check(struct device *d, const char *fstype, bool mend, moment deadline, enum grow_due *due,
+                 struct error *err)
 {
     char text[PATH_MAX + 64];
-    return device_call(d, json_pack("{s:s, s:s}", "do", "check", "fstype", fstype),
-                       what(text, "checking a file system of type", fstype), deadline, NULL, err);
+    json_auto_t *reply = NULL;
+    int rc = device_call(d, json_pack("{s:s, s:s, s:b}", "do", "check", "fstype", fstype, "mend", mend),
+                         what(text, "checking a file system of type", fstype), deadline, &reply, err);
+    if (rc == 0)
+        *due = (enum grow_due)json_integer_value(json_object_get(reply, "due"));
+    return rc;
+}
+
+int device_enlarge(struct device *d, moment deadline, struct error *err)
+{
+    return device_call(d, json_pack("{s:s}", "do", "enlarge"), "growing the file system", deadline, NULL,
+                       err);
 }
 
 int device_renew(struct device *d, const char *fstype, moment deadline, bool *renewed, struct error *err)

@@ -59,10 +59,23 @@ int device_attach(struct device *d, const char *file, uint32_t block_size, bool 
 int device_find(struct device *d, const char *file, moment deadline, struct device_node *ret,
                 struct error *err);
 
+/* Does a file system have to grow before it is mounted? */
+enum grow_due {
+    GROW_NOT_DUE, /* it fills its device, or grows once it is mounted: safely, by its journal */
+    GROW_DUE,     /* an ext4 that is smaller, and that the kernel does not grow once it is mounted: it wants
+                     CAP_SYS_RESOURCE for that, and not every feature */
+    GROW_TOO_FAR, /* the same, but its tables would have to be moved, and nothing mends that when it is cut
+                     off */
+};
+
 /* Checks the attached device before mounting: e2fsck -p for ext4, nothing for xfs and btrfs (mounting replays
- * their logs). An ext4 that is smaller than the device is grown (host/grow.h). -EUCLEAN: errors are left; the
- * message has fsck's words and the command to run by hand. */
-int device_check(struct device *d, const char *fstype, moment deadline, struct error *err);
+ * their logs). mend: mends all that is wrong, since an earlier device_enlarge was cut off. -EUCLEAN: errors
+ * are left; the message has fsck's words and the command to run by hand. */
+int device_check(struct device *d, const char *fstype, bool mend, moment deadline, enum grow_due *due,
+                 struct error *err);
+
+/* What device_check found due, right after it. Cut off in the middle, it leaves what only `mend` mends. */
+int device_enlarge(struct device *d, moment deadline, struct error *err);
 
 /* Gives the file system on the attached device a uuid of its own. *renewed: false when that cannot be done
  * yet. */
@@ -86,7 +99,7 @@ int device_fresh(struct device *d, const char *mountpoint, uint32_t uid, uint32_
 
 /* Grows the mounted file system to the size of its device, and that, when it is a loop device on the file, to
  * the file's. *grown: it was smaller. -EPERM: the kernel does not let this one grow while it is mounted; then
- * device_check grows it before the next mount. */
+ * it is due before the next mount. */
 int device_grow(struct device *d, const char *file, const struct device_node *node, const char *fstype,
                 const char *mountpoint, moment deadline, bool *grown, struct error *err);
 

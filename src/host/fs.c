@@ -75,12 +75,17 @@ static bool is_mounted(const char *device)
     return fd < 0 && errno == EBUSY;
 }
 
-int fs_check(const struct fs *fs, const char *device, moment deadline, struct error *err)
+int fs_check(const struct fs *fs, const char *device, enum fs_care care, moment deadline, struct error *err)
 {
-    if (strcmp(fs->name, "ext4") != 0 || is_mounted(device))
+    if (strcmp(fs->name, "ext4") != 0)
         return 0;
-    const char *argv[] = { "e2fsck", "-p", device, NULL };
-    const struct command cmd = { .argv = argv, .keep_fd = -1, .deadline = deadline };
+    if (is_mounted(device))
+        return 1;
+    const char *const usual[] = { "e2fsck", "-p", device, NULL };
+    const char *const whole[] = { "e2fsck", "-f", care == FS_MEND ? "-y" : "-p", device, NULL };
+    const struct command cmd = { .argv = care == FS_USUAL ? usual : whole,
+                                 .keep_fd = -1,
+                                 .deadline = deadline };
     struct command_output out;
     int rc = command_run(&cmd, &out, err);
     if (rc == -ENOENT)

@@ -35,10 +35,17 @@ int fs_check_size(const struct fs *fs, uint64_t size, struct error *err);
 int fs_check_mkfs_options(const struct fs *fs, const char *options, struct error *err);
 int fs_check_mount_options(const struct fs *fs, const char *options, struct error *err);
 
-/* Checks the file system on an unmounted device before it is mounted (e2fsck -p for ext4, nothing for the
+/* How thoroughly. */
+enum fs_care {
+    FS_USUAL, /* its journal is replayed, and what is safe to mend is mended (e2fsck -p) */
+    FS_WHOLE, /* the same, and all of it is looked at: what resize2fs wants to have seen (-f -p) */
+    FS_MEND,  /* whatever is wrong is mended (-f -y): only where we know that it is of our own making */
+};
+
+/* Checks the file system on an unmounted device before it is mounted (e2fsck for ext4, nothing for the
  * others: mounting replays their logs). -EUCLEAN: errors are left; the message has fsck's words and the
- * command to run by hand. */
-int fs_check(const struct fs *fs, const char *device, moment deadline, struct error *err);
+ * command to run by hand. 1: it is mounted still, in another mount namespace, and was not looked at. */
+int fs_check(const struct fs *fs, const char *device, enum fs_care care, moment deadline, struct error *err);
 
 /* Formats an empty file (or device) that is open for writing: fs_make, then the extents, what says "here is a
  * file system" last. -EEXIST: it is not empty. */

@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -36,7 +37,10 @@ struct xfs_growth {
 #define EXT4_GROW        _IOW('f', 16, uint64_t)
 #define EXT4_SUPER       1024
 #define EXT4_MAGIC       0xEF53
+#define EXT4_SPARSE2     0x200 /* compatible; the next two incompatible, the last one read-only compatible */
+#define EXT4_META_BG     0x10
 #define EXT4_64BIT       0x80
+#define EXT4_BIGALLOC    0x200
 #define EXT4_SLACK       64 /* blocks of a group that are neither inodes nor reserved for growth */
 #define EXT4_GROUP_DESCS 32 /* bytes, at least */
 
@@ -44,6 +48,8 @@ struct xfs_growth {
 struct ext4 {
     uint64_t blocks, block_size;
     uint64_t slack; /* blocks: a last group smaller than its own tables is left out */
+    uint64_t reach; /* blocks: so far it grows without anything being moved */
+    bool online;    /* kernels grow one with these features while it is mounted */
 };
 
 static uint32_t le32_at(const unsigned char *p, size_t offset)
@@ -60,6 +66,17 @@ static uint16_t le16_at(const unsigned char *p, size_t offset)
     return le16toh(n);
 }
 
+/* The group descriptors have room in their own blocks, and in those that mkfs reserved for them. */
+static uint64_t ext4_reach(const unsigned char *s, uint64_t groups, uint64_t block_size)
+{
+    const bool wide = le32_at(s, 0x60) & EXT4_64BIT;
+    const uint64_t size = wide && le16_at(s, 0xFE) ? le16_at(s, 0xFE) : EXT4_GROUP_DESCS;
+    const uint64_t in_block = block_size / size;
+    if (le32_at(s, 0x60) & EXT4_META_BG)
+        return UINT64_MAX;
+    return ((groups + in_block - 1) / in_block + le16_at(s, 0xCE)) * in_block * le32_at(s, 0x20);
+}
+
 static int ext4_read(int fd, const char *device, struct ext4 *ret, struct error *err)
 {
     unsigned char s[1024];
@@ -72,6 +89,8 @@ static int ext4_read(int fd, const char *device, struct ext4 *ret, struct error 
         e.blocks |= (uint64_t)le32_at(s, 0x150) << 32;
     uint64_t inodes = (uint64_t)le32_at(s, 0x28) * le16_at(s, 0x58) / e.block_size;
     uint64_t groups = e.blocks / (le32_at(s, 0x20) ? le32_at(s, 0x20) : 1) + 1;
+    e.reach = ext4_reach(s, groups, e.block_size);
+    e.online = !(le32_at(s, 0x5C) & EXT4_SPARSE2) && !(le32_at(s, 0x64) & EXT4_BIGALLOC);
     e.slack = inodes + le16_at(s, 0xCE) + groups * EXT4_GROUP_DESCS / e.block_size + EXT4_SLACK;
     *ret = e;
     return 0;
@@ -178,44 +197,42 @@ int grow_mounted(const struct fs *fs, const struct device_node *node, const char
     return 0;
 }
 
-/* 1: it is smaller than its device. */
-static int ext4_is_small(const char *path, struct error *err)
+/* Has this process what the kernel wants of who grows a mounted ext4? */
+static bool kernel_lets_us(void)
+{
+    cap_flag_value_t has = CAP_CLEAR;
+    cap_t caps = cap_get_proc();
+    if (caps)
+        (void)cap_get_flag(caps, CAP_SYS_RESOURCE, CAP_EFFECTIVE, &has);
+    (void)cap_free(caps);
+    return has == CAP_SET;
+}
+
+int grow_is_due(const struct fs *fs, const char *device, struct error *err)
 {
     struct ext4 e;
     uint64_t bytes;
-    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (strcmp(fs->name, "ext4") != 0)
+        return 0;
+    auto_close int fd = open(device, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_set(err, errno == ENOENT ? -ENODEV : -errno, "cannot open %s: %s", path,
+        return error_set(err, errno == ENOENT ? -ENODEV : -errno, "cannot open %s: %s", device,
                          error_text(errno));
-    int rc = device_bytes(fd, path, &bytes, err);
+    int rc = device_bytes(fd, device, &bytes, err);
     if (rc == 0)
-        rc = ext4_read(fd, path, &e, err);
-    return rc < 0 ? rc : bytes / e.block_size > e.blocks + e.slack;
+        rc = ext4_read(fd, device, &e, err);
+    if (rc < 0 || bytes / e.block_size <= e.blocks + e.slack || (e.online && kernel_lets_us()))
+        return rc < 0 ? rc : GROW_NOT_DUE;
+    return bytes / e.block_size <= e.reach ? GROW_DUE : GROW_TOO_FAR;
 }
 
-/* max: the greatest exit status that is fine. */
-static int run(const char *const *argv, int max, moment deadline, struct error *err)
+int grow_unmounted(const char *device, moment deadline, struct error *err)
 {
+    const char *const argv[] = { "resize2fs", device, NULL };
     const struct command cmd = { .argv = argv, .keep_fd = -1, .deadline = deadline };
     struct command_output out;
     int rc = command_run(&cmd, &out, err);
     if (rc == -ENOENT)
-        return error_set(err, -EOPNOTSUPP, "%s is not installed (package e2fsprogs)", argv[0]);
-    if (rc > max)
-        return error_set(err, -EIO, "%s failed (%d): %.300s", argv[0], rc, out.text);
-    return rc < 0 ? rc : 0;
-}
-
-int grow_unmounted(const struct fs *fs, const char *device, moment deadline, struct error *err)
-{
-    /* -f: resize2fs refuses what was not checked as a whole since its last mount. */
-    const char *const check[] = { "e2fsck", "-f", "-p", device, NULL };
-    const char *const grow[] = { "resize2fs", device, NULL };
-    if (strcmp(fs->name, "ext4") != 0)
-        return 0;
-    int rc = ext4_is_small(device, err);
-    if (rc <= 0)
-        return rc;
-    rc = run(check, 3, deadline, err);
-    return rc < 0 ? rc : run(grow, 0, deadline, err);
+        return error_set(err, -EOPNOTSUPP, "resize2fs is not installed (package e2fsprogs)");
+    return rc > 0 ? error_set(err, -EIO, "resize2fs failed (%d): %.300s", rc, out.text) : rc;
 }

@@ -10,7 +10,9 @@
 int grow_mounted(const struct fs *fs, const struct device_node *node, const char *mountpoint, bool *grown,
                  struct error *err);
 
-/* One that is not mounted, where that is the only way that always works (ext4: e2fsck -f -p, then resize2fs;
- * the kernel grows a mounted one only with CAP_SYS_RESOURCE). The others grow once they are mounted. Nothing
- * is done when it fills its device. */
-int grow_unmounted(const struct fs *fs, const char *device, moment deadline, struct error *err);
+/* Must it grow before it is mounted? An enum grow_due, or a negative errno. */
+int grow_is_due(const struct fs *fs, const char *device, struct error *err);
+
+/* Grows an unmounted ext4 that was checked as a whole just now. Not safe against being cut off: the caller
+ * has made sure that whoever comes next knows. */
+int grow_unmounted(const char *device, moment deadline, struct error *err);

@@ -56,6 +56,7 @@ static int take_header(struct volumes *e, struct volume *v, const char *id, cons
     spec_done(&v->spec);
     v->spec = spec;
     v->has_spec = h->spec != NULL;
+    v->growing = h->growing;
     v->known = true;
     v->facts = (struct volume_facts){
         .size = h->size, .features = h->features, .created = h->created, .sharing = spec.sharing

@@ -15,6 +15,9 @@
 #define PROBE_MS  30000
 #define FORMAT_MS 3600000
 #define RENEW_MS  3600000
+#define LONG_MS   (24 * 3600000L) /* a check of a large one: not killed at anybody's budget */
+
+#define GROWING_KEY "rbdvol.growing" /* metadata: the uuid of the ext4 that is being grown unmounted */
 
 int content_save_spec(const struct volume *v, const struct place *p, struct error *err)
 {
@@ -102,46 +105,125 @@ static int refuse(const struct volume *v, const struct device_probe *found, stru
                      v->spec.fstype);
 }
 
-int content_prepare(struct volumes *e, struct volume *v, const struct place *p, uint32_t *block_size,
+int content_prepare(struct volumes *e, struct volume *v, const struct place *p, struct device_probe *found,
                     struct error *err)
 {
-    struct device_probe found;
-    int rc = device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), &found, err);
+    int rc = device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), found, err);
     if (rc < 0)
         return rc;
-    if (found.found == PROBE_EMPTY && (v->spec.formatting || v->spec.adopt || !v->has_spec)) {
+    if (found->found == PROBE_EMPTY && (v->spec.formatting || v->spec.adopt || !v->has_spec)) {
         rc = format(e, v, p, err);
         if (rc == 0)
-            rc = device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), &found, err);
+            rc = device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), found, err);
         if (rc < 0)
             return rc;
-    } else if (found.found == PROBE_FS && (!v->has_spec || v->spec.formatting || v->spec.adopt)) {
+    } else if (found->found == PROBE_FS && (!v->has_spec || v->spec.formatting || v->spec.adopt)) {
         /* formatting and a whole file system: the spec's last write is what is missing, or the superblock,
          * written last, was the last thing done */
-        bool own = v->has_spec && !v->spec.adopt && strcmp(found.type, v->spec.fstype) == 0;
+        bool own = v->has_spec && !v->spec.adopt && strcmp(found->type, v->spec.fstype) == 0;
         if (own) {
             v->spec.formatting = false;
             v->spec.fresh = true;
             rc = content_save_spec(v, p, err);
         } else {
-            rc = adopt(e, v, p, found.type, err);
+            rc = adopt(e, v, p, found->type, err);
         }
         if (rc < 0)
             return rc;
         v->has_spec = true;
     }
-    if (found.found != PROBE_FS)
-        return refuse(v, &found, err);
-    if (strcmp(found.type, v->spec.fstype) != 0)
+    if (found->found != PROBE_FS)
+        return refuse(v, found, err);
+    if (strcmp(found->type, v->spec.fstype) != 0)
         return error_set(err, -EINVAL,
                          "the volume was made with %s, but %s is on it now; nothing was done to it",
-                         v->spec.fstype, found.type);
-    *block_size = found.block_size;
+                         v->spec.fstype, found->type);
     LOCK_SCOPE(&v->lock);
     (void)snprintf(v->facts.fstype, sizeof v->facts.fstype, "%s", v->spec.fstype);
     (void)snprintf(v->facts.mount_options, sizeof v->facts.mount_options, "%s", v->spec.mount_options);
     return 0;
 }
+
+/* ---- checking and growing ---- */
+
+/* Does the image say that this file system was being grown before it was mounted? 1 yes, 0 no. */
+static int is_marked(const struct volume *v, const struct place *p, const char *uuid, struct error *err)
+{
+    auto_free char *mark = NULL;
+    int rc = image_get_meta(p, v->image_id, GROWING_KEY, &mark, err);
+    return rc == 1 ? strcmp(mark, uuid) == 0 : rc;
+}
+
+/* Before it is mounted, so that the mark never tells of a file system that somebody has used since. */
+static int take_mark_away(struct volume *v, const struct place *p, struct error *err)
+{
+    int rc = image_set_meta(p, v->image_id, GROWING_KEY, NULL, err);
+    v->growing = v->growing && rc < 0;
+    return rc;
+}
+
+static int enlarge(struct volume *v, const struct place *p, const char *uuid, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    image_name_full(&v->name, full);
+    v->growing = true;
+    int rc = image_set_meta(p, v->image_id, GROWING_KEY, uuid, err);
+    if (rc < 0) {
+        log_warning("the file system is smaller than its image, and was not grown volume=%s: %s", full,
+                    err->msg);
+        return rc == -ETIMEDOUT ? take_mark_away(v, p, err) : 0; /* it may be there */
+    }
+    volume_says(v, "growing");
+    rc = device_enlarge(v->device, clock_in_ms(LONG_MS), err);
+    if (rc < 0)
+        return rc;
+    log_notice("grew the file system to its image volume=%s", full);
+    return take_mark_away(v, p, err);
+}
+
+/* *mended: the mark was there. */
+static int check(struct volume *v, const struct place *p, const char *uuid, bool *mended, enum grow_due *due,
+                 struct error *err)
+{
+    struct error why;
+    int marked = v->growing ? is_marked(v, p, uuid, err) : 0;
+    if (marked < 0)
+        return marked;
+    int rc = device_check(v->device, v->spec.fstype, marked, clock_in_ms(LONG_MS), due, err);
+    if (rc == -EUCLEAN && !marked) { /* or was it written after we had read the header? */
+        why = *err;
+        marked = is_marked(v, p, uuid, err);
+        if (marked == 1)
+            rc = device_check(v->device, v->spec.fstype, true, clock_in_ms(LONG_MS), due, err);
+        else
+            *err = why;
+    }
+    *mended = marked == 1;
+    return rc;
+}
+
+int content_check(struct volume *v, const struct place *p, const struct device_probe *found,
+                  struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    enum grow_due due = GROW_NOT_DUE;
+    bool mended = false;
+    int rc = check(v, p, found->uuid, &mended, &due, err);
+    if (rc < 0)
+        return rc;
+    image_name_full(&v->name, full);
+    if (mended)
+        log_notice("mended the file system, whose growth was cut off volume=%s", full);
+    if (due == GROW_TOO_FAR)
+        log_warning("the file system is smaller than its image, and was not grown volume=%s: it has no room "
+                    "for tables of that size; a host that grants CAP_SYS_RESOURCE grows it all the same",
+                    full);
+    if (due == GROW_DUE && found->uuid[0])
+        return enlarge(v, p, found->uuid, err);
+    return mended || v->growing ? take_mark_away(v, p, err) : 0;
+}
+
+/* ---- a clone's own uuid ---- */
 
 /* Only a mount replays the log of an xfs, and a snapshot always has something in its log. */
 static int replay(struct volumes *e, struct volume *v, struct error *err)

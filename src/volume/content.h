@@ -5,12 +5,19 @@
 
 #include "volume/engine.h"
 
-/* Probes the mapping through v->device; fills v->spec for an image that has none. *block_size: what the
- * device must have. Refuses (-EINVAL, -EUCLEAN, -ENOTEMPTY) anything that is not exactly one file system that
- * we mount, saying what was found; formats only what libblkid finds nothing on, that holds no data object,
- * and only where `create` is on. */
-int content_prepare(struct volumes *e, struct volume *v, const struct place *p, uint32_t *block_size,
+/* Probes the mapping through v->device; fills v->spec for an image that has none. found->block_size is what
+ * the device must have. Refuses (-EINVAL, -EUCLEAN, -ENOTEMPTY) anything that is not exactly one file system
+ * that we mount, saying what was found; formats only what libblkid finds nothing on, that holds no data
+ * object, and only where `create` is on. */
+int content_prepare(struct volumes *e, struct volume *v, const struct place *p, struct device_probe *found,
                     struct error *err);
+
+/* The attached device, on which content_prepare found this: checks it, and grows an ext4 that the kernel does
+ * not grow once it is mounted. The image carries a mark meanwhile (metadata rbdvol.growing, the file system's
+ * uuid): where that is found, an earlier one was cut off, and e2fsck may mend whatever is wrong (-y), which
+ * it may nowhere else. Without the mark nothing is grown. */
+int content_check(struct volume *v, const struct place *p, const struct device_probe *found,
+                  struct error *err);
 
 /* Writes v->spec to the image. */
 int content_save_spec(const struct volume *v, const struct place *p, struct error *err);

@@ -104,22 +104,22 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
 
 static int up_check(struct volumes *e, struct volume *v, struct error *err)
 {
-    uint32_t block_size;
+    struct device_probe found;
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "checking");
     int rc = engine_place(e, &v->name, &p, err);
     if (rc == 0 && !v->device)
         rc = device_start(&v->device, err);
     if (rc == 0)
-        rc = content_prepare(e, v, &p, &block_size, err);
+        rc = content_prepare(e, v, &p, &found, err);
     volume_says(v, "checking");
     if (rc == 0)
-        rc = device_attach(v->device, mapping_blocks(&v->mapping), block_size, v->mapping.ro,
+        rc = device_attach(v->device, mapping_blocks(&v->mapping), found.block_size, v->mapping.ro,
                            clock_in_ms(ATTACH_MS), &v->node, err);
     if (rc == 0 && v->mapping.mapper->verify)
         rc = v->mapping.mapper->verify(&v->mapping, &v->node, err);
     if (rc == 0)
-        rc = device_check(v->device, v->spec.fstype, clock_in_ms(LONG_MS), err);
+        rc = content_check(v, &p, &found, err);
     if (rc == 0)
         rc = content_renew(e, v, &p, err);
     if (rc < 0) {

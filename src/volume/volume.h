@@ -88,6 +88,7 @@ struct volume {
 
     /* Below: for who has the gate only. */
     char image_id[IMAGE_ID_LEN + 1];
+    bool growing;  /* its header had the mark of content_check when it was claimed */
     bool has_spec; /* the image carries rbdvol.spec; otherwise spec is this host's defaults */
     struct spec spec;
     struct ctl ctl;

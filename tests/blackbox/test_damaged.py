@@ -67,6 +67,33 @@ def test_a_damaged_file_system_is_refused_with_fscks_words_and_left_alone(world,
     assert world.leaks.settled() == []
 
 
+@pytest.mark.parametrize("mark", ["its own", "another's"])
+def test_only_growth_that_was_cut_off_is_mended_without_a_person(world, daemon, mark):
+    """resize2fs leaves an invalid resize inode behind; the image says so, as long as it is about the file system that it has."""
+    cluster = world.cluster
+    daemon.create("db", size="64M", fstype="ext4")
+    point = daemon.mount("db", "a")
+    with open(f"{point}/file", "w", encoding="ascii") as f:
+        f.write("kept")
+    daemon.unmount("db", "a")
+    spec = cluster.metadata("db")["rbdvol.spec"]
+    with exported(cluster, "rbd/db") as path:
+        for request in ("clri <7>", "ssv state 2"):
+            subprocess.run(["debugfs", "-w", "-R", request, path], check=True, capture_output=True)
+        uuid = subprocess.run(["blkid", "-o", "value", "-s", "UUID", path], check=True, capture_output=True, text=True).stdout.strip()
+        cluster.rbd("import", "--no-progress", path, "rbd/torn")
+    cluster.rbd("image-meta", "set", "rbd/torn", "rbdvol.spec", spec)
+    cluster.rbd("image-meta", "set", "rbd/torn", "rbdvol.growing", uuid if mark == "its own" else uuid[::-1])
+    if mark == "its own":
+        point = daemon.mount("torn", "a")
+        with open(f"{point}/file", encoding="ascii") as f:
+            assert f.read() == "kept"
+        daemon.unmount("torn", "a")
+        assert "rbdvol.growing" not in cluster.metadata("torn")
+    else:
+        assert "fsck.ext4 -f" in daemon.refused("Mount", Name="torn", ID="a")
+
+
 @pytest.mark.parametrize("state", ["clean", "left by a dead host"])
 def test_multiple_mount_protection_does_not_stand_in_the_way_for_ever(world, daemon, state):
     """Row 29: ext4's own protection, on an image that others made."""

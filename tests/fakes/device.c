@@ -158,11 +158,40 @@ int device_find(struct device *d, const char *file, moment deadline, struct devi
     return found;
 }
 
-int device_check(struct device *d, const char *fstype, moment deadline, struct error *err)
+int device_check(struct device *d, const char *fstype, bool mend, moment deadline, enum grow_due *due,
+                 struct error *err)
 {
-    (void)d;
     (void)deadline;
-    return fake_call("check", fstype, err);
+    int rc = fake_call("check", fstype, err);
+    if (rc < 0)
+        return rc;
+    fake_lock();
+    struct fake_image *image = fake_minor_image(d->minor);
+    *due = image ? image->due : GROW_NOT_DUE;
+    if (image && image->torn && !mend)
+        rc = error_set(err, -EUCLEAN, "the file system needs a person");
+    if (image && mend)
+        image->torn = false;
+    fake_unlock();
+    if (mend)
+        fake_changed("mend %s", fstype);
+    return rc;
+}
+
+int device_enlarge(struct device *d, moment deadline, struct error *err)
+{
+    (void)deadline;
+    int rc = fake_call("enlarge", "", err);
+    fake_lock();
+    struct fake_image *image = fake_minor_image(d->minor);
+    if (image) {
+        image->due = rc < 0 ? image->due : GROW_NOT_DUE;
+        image->torn = rc < 0;
+    }
+    fake_unlock();
+    if (rc == 0)
+        fake_changed("enlarge");
+    return rc;
 }
 
 int device_renew(struct device *d, const char *fstype, moment deadline, bool *renewed, struct error *err)

@@ -98,6 +98,11 @@ struct fake_image *fake_mapping_image(const char *file, unsigned *minor)
     return NULL;
 }
 
+struct fake_image *fake_minor_image(unsigned minor)
+{
+    return minor < MAPPINGS && mappings[minor].used ? mappings[minor].image : NULL;
+}
+
 bool fake_mapping_minor(const char *file, unsigned *minor)
 {
     for (size_t i = 0; i < MAPPINGS; i++)

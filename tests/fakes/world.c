@@ -34,6 +34,7 @@ static void image_clear(struct fake_image *i)
     free(i->spec);
     free(i->making);
     free(i->rolling);
+    free(i->growing);
     free(i->danger);
     *i = (struct fake_image){ 0 };
 }
@@ -285,6 +286,7 @@ int image_read_header(const struct place *p, const char *id, struct image_header
                                   .spec = copy_of(image->spec),
                                   .making = copy_of(image->making),
                                   .rolling = copy_of(image->rolling),
+                                  .growing = image->growing != NULL,
                                   .danger = copy_of(image->danger) };
     return 0;
 }
@@ -345,6 +347,8 @@ static char **meta_field(struct fake_image *image, const char *key)
         return &image->hindrance;
     if (strcmp(key, "rbdvol.rolling") == 0)
         return &image->rolling;
+    if (strcmp(key, "rbdvol.growing") == 0)
+        return &image->growing;
     return strcmp(key, "rbdvol.spec") == 0 ? &image->spec : &image->making;
 }
 

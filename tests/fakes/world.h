@@ -41,7 +41,7 @@ struct fake_image {
     uint8_t order;
     uint64_t features;
     time_t created;
-    char *spec, *making, *rolling, *danger, *hindrance;
+    char *spec, *making, *rolling, *growing, *danger, *hindrance;
     char data_pool[NAME_PART_MAX + 1];
     bool headerless;  /* only its names are there */
     int64_t name_age; /* seconds */
@@ -52,6 +52,8 @@ struct fake_image {
     bool snapshots;
     char snaps[4][SNAP_NAME_MAX + 1]; /* their names; "": none */
     bool snug;                        /* its file system is as large as it was, whatever the image is */
+    enum grow_due due;                /* before it is mounted */
+    bool torn;                        /* its file system needs e2fsck -y */
     uint64_t written;                 /* bytes */
     struct device_probe content;      /* what libblkid would find */
 };
@@ -145,6 +147,8 @@ struct fake_image *fake_image_any_pool(const struct image_name *name);
 int fake_image_change(struct fake_image *image, const struct image_change *change, struct error *err);
 /* With the lock held: the image behind a mapping's file; NULL: none. minor: its loop device's. */
 struct fake_image *fake_mapping_image(const char *file, unsigned *minor);
+/* With the lock held: the image behind a loop device; NULL: none. */
+struct fake_image *fake_minor_image(unsigned minor);
 /* With the lock held: its loop device, also when its process is dead. */
 bool fake_mapping_minor(const char *file, unsigned *minor);
 /* With the lock held. */

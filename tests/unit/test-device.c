@@ -149,6 +149,14 @@ static void expect_in_utab(bool there)
     }
 }
 
+static int checked(struct device *d, const char *type, bool mend, struct error *err)
+{
+    enum grow_due due = GROW_NOT_DUE;
+    int rc = device_check(d, type, mend, STEP, &due, err);
+    assert_int_equal(due, GROW_NOT_DUE);
+    return rc;
+}
+
 static void one_life(const char *type)
 {
     struct error err = { 0 };
@@ -175,7 +183,7 @@ static void one_life(const char *type)
     OK(device_attach(d, file, probe.block_size, false, STEP, &again, &err)); /* again: the same */
     assert_string_equal(node.path, again.path);
     t0 = clock_now();
-    OK(device_check(d, type, STEP, &err));
+    OK(checked(d, type, false, &err));
     double check = ms_since(t0);
     t0 = clock_now();
     OK(device_mount(d, &m, STEP, &err));
@@ -236,7 +244,7 @@ static void small_blocks(void **state)
         expect_detached(file);
         d = started();
         OK(device_attach(d, file, probe.block_size, false, STEP, &node, &err));
-        OK(device_check(d, types[i], STEP, &err));
+        OK(checked(d, types[i], false, &err));
         OK(device_mount(d, &m, STEP, &err));
         OK(device_umount(d, point, &node, false, STEP, &err));
         device_end(d);
@@ -362,7 +370,7 @@ static void read_only(void **state)
     OK(device_format(d, file, "ext4", "", dir, STEP, &err));
     OK(device_attach(d, file, 4096, true, STEP, &node, &err));
     assert_int_equal(device_attach(d, file, 4096, false, STEP, &node, &err), -EBUSY);
-    OK(device_check(d, "ext4", STEP, &err));
+    OK(checked(d, "ext4", false, &err));
     assert_true(device_mount(d, &m, STEP, &err) < 0); /* never read-only unasked */
     m.options = "ro";
     OK(device_mount(d, &m, STEP, &err));
@@ -383,10 +391,41 @@ static void damaged_ext4(void **state)
     RUN("debugfs", "-w", "-R", "clri <2>", file);
     RUN("debugfs", "-w", "-R", "ssv state 2", file);
     OK(device_attach(d, file, 4096, false, STEP, &node, &err));
-    assert_int_equal(device_check(d, "ext4", STEP, &err), -EUCLEAN);
+    assert_int_equal(checked(d, "ext4", false, &err), -EUCLEAN);
     assert_non_null(strstr(err.msg, "fsck.ext4 -f"));
     assert_non_null(strstr(err.msg, "UNEXPECTED INCONSISTENCY"));
-    assert_int_equal(device_check(d, "xfs", STEP, &err), 0);
+    assert_int_equal(checked(d, "xfs", false, &err), 0);
+    OK(checked(d, "ext4", true, &err)); /* it is of our own making, we say */
+    OK(checked(d, "ext4", false, &err));
+    device_end(d);
+}
+
+/* Where the kernel does not grow a mounted ext4 for us, it is due before; as far as its tables have room. */
+static void ext4_that_must_grow_before_it_is_mounted(void **state)
+{
+    struct error err = { 0 };
+    struct device_node node;
+    enum grow_due due = GROW_NOT_DUE;
+    const char *file = image("cramped");
+    (void)state;
+    struct device *d = started();
+    OK(device_format(d, file, "ext4", "", dir, STEP, &err));
+    RUN("truncate", "-s", "2G", file);
+    OK(device_attach(d, file, 4096, false, STEP, &node, &err));
+    OK(device_check(d, "ext4", false, STEP, &due, &err));
+    if (due == GROW_NOT_DUE) { /* with CAP_SYS_RESOURCE */
+        device_end(d);
+        skip();
+    }
+    assert_int_equal(due, GROW_DUE);
+    OK(device_enlarge(d, STEP, &err));
+    OK(checked(d, "ext4", false, &err)); /* it fills its device */
+    device_end(d);
+    RUN("truncate", "-s", "4T", file);
+    d = started();
+    OK(device_attach(d, file, 4096, false, STEP, &node, &err));
+    OK(device_check(d, "ext4", false, STEP, &due, &err));
+    assert_int_equal(due, GROW_TOO_FAR);
     device_end(d);
 }
 
@@ -550,6 +589,7 @@ int main(void)
         cmocka_unit_test(clones_of_xfs),
         cmocka_unit_test(read_only),
         cmocka_unit_test(damaged_ext4),
+        cmocka_unit_test(ext4_that_must_grow_before_it_is_mounted),
         cmocka_unit_test(a_hanging_helper_is_left_behind),
         cmocka_unit_test(ending_a_hanging_helper_is_bounded),
         cmocka_unit_test(a_dead_helper_is_told),

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* `rbdvol resize`: who grows what, and what is left when a step fails. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -76,6 +78,101 @@ static void what_grows_not_is_said_and_made_up_for(void **state)
     fixture_unmount(f, "db", ID, &err);
 }
 
+/* An ext4 that the kernel does not grow while it is mounted. */
+static struct fake_image *cramped(void)
+{
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_set(&i->spec, "{\"version\":1,\"fstype\":\"ext4\"}");
+    (void)snprintf(i->content.type, sizeof i->content.type, "ext4");
+    (void)snprintf(i->content.uuid, sizeof i->content.uuid, "1-2-3");
+    i->due = GROW_DUE;
+    return i;
+}
+
+#define CLIMB "lock db rbdvol.ctl, map db, lock db rbdvol, unlock db rbdvol.ctl, device_start, attach 4096, "
+#define MOUNT "mount db ext4 , device_end"
+
+static void mounts(struct fixture *f, const char *between)
+{
+    struct error err = { 0 };
+    auto_free char *want = NULL;
+    fake_trace_clear();
+    if (fixture_mount(f, "db", ID, &err) != 0)
+        fail_msg("%s", err.msg);
+    fixture_settle(f);
+    if (asprintf(&want, CLIMB "%s" MOUNT, between) < 0)
+        abort();
+    fixture_expect_trace(want);
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+    fixture_settle(f);
+}
+
+static void does_not_mount(struct fixture *f, int code)
+{
+    struct error err = { 0 };
+    assert_int_equal(fixture_mount(f, "db", ID, &err), code);
+    fixture_settle(f);
+    assert_int_equal(fake_mapping_count(), 0);
+}
+
+static void what_grows_before_it_is_mounted_is_marked_for_as_long(void **state)
+{
+    struct fixture *f = *state;
+    const struct fake_image *i = cramped();
+    mounts(f, "set db rbdvol.growing, enlarge, unset db rbdvol.growing, ");
+    assert_true(i->due == GROW_NOT_DUE && !i->growing);
+    mounts(f, "");
+}
+
+static void without_a_mark_nothing_is_grown(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = cramped();
+    fake_fail("image_set_meta rbdvol.growing", -EPERM, 1);
+    mounts(f, "");
+    fake_fail("image_set_meta rbdvol.growing", -ETIMEDOUT, 1); /* and may be there all the same */
+    mounts(f, "unset db rbdvol.growing, ");
+    i->due = GROW_TOO_FAR;
+    mounts(f, "");
+    assert_true(i->due == GROW_TOO_FAR && !i->growing);
+}
+
+static void growth_that_was_cut_off_is_mended_and_begun_again(void **state)
+{
+    struct fixture *f = *state;
+    const struct fake_image *i = cramped();
+    fake_fail("enlarge", -EIO, 1);
+    does_not_mount(f, -EIO);
+    assert_true(i->torn);
+    assert_string_equal(i->growing, "1-2-3");
+    mounts(f, "mend ext4, set db rbdvol.growing, enlarge, unset db rbdvol.growing, ");
+    assert_false(i->torn);
+}
+
+static void a_mark_goes_before_anybody_uses_the_file_system(void **state)
+{
+    struct fixture *f = *state;
+    const struct fake_image *i = cramped();
+    fake_fail_after("image_set_meta rbdvol.growing", 1, -ETIMEDOUT, 1);
+    does_not_mount(f, -ETIMEDOUT);
+    assert_true(i->due == GROW_NOT_DUE);
+    mounts(f, "mend ext4, unset db rbdvol.growing, ");
+}
+
+static void only_what_was_being_grown_is_mended(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = cramped();
+    i->due = GROW_NOT_DUE;
+    i->torn = true;
+    does_not_mount(f, -EUCLEAN);
+    fake_image_set(&i->growing, "3-2-1"); /* another file system was here then */
+    does_not_mount(f, -EUCLEAN);
+    assert_true(i->torn);
+    i->torn = false;
+    mounts(f, "unset db rbdvol.growing, ");
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -111,6 +208,11 @@ int main(void)
         TEST(a_detached_volume_grows_with_the_control_lock_held),
         TEST(a_mounted_volume_grows_through_its_mapping),
         TEST(what_grows_not_is_said_and_made_up_for),
+        TEST(what_grows_before_it_is_mounted_is_marked_for_as_long),
+        TEST(without_a_mark_nothing_is_grown),
+        TEST(growth_that_was_cut_off_is_mended_and_begun_again),
+        TEST(a_mark_goes_before_anybody_uses_the_file_system),
+        TEST(only_what_was_being_grown_is_mended),
         TEST(what_cannot_be_is_refused),
         TEST(an_answer_that_was_lost_is_looked_for),
     };

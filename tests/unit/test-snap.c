@@ -62,6 +62,32 @@ static void a_mounted_volume_is_frozen_for_that_moment(void **state)
     fixture_unmount(f, "db", ID, &err);
 }
 
+static void an_answer_that_was_lost_is_looked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    const struct fake_image *i = mounted(f);
+    fake_fail_late("change", -EIO); /* the mapper made it, and ended before it said so */
+    assert_int_equal(ask(f, snap_create, &err), 0);
+    fixture_expect_trace("device_start, freeze, snap db@mon, thaw, device_end");
+    assert_string_equal(i->snaps[0], "mon");
+    fake_fail("change", -EIO, 1); /* one that was there before is none that we have made */
+    refuses(f, snap_create, -EEXIST, "already");
+    assert_int_equal(ask(f, snap_remove, &err), -EIO);
+    assert_int_equal(ask(f, snap_remove, &err), 0);
+    fixture_unmount(f, "db", ID, &err);
+}
+
+static void a_snapshot_is_not_ours_when_the_lock_is_not(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = mounted(f);
+    fake_fail_late("change", -EIO);
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", OWNER);
+    refuses(f, snap_create, -EIO, "");
+    fixture_stop(f);
+}
+
 static void what_was_frozen_is_thawed_whatever_fails(void **state)
 {
     struct fixture *f = *state;
@@ -163,6 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_mounted_volume_is_frozen_for_that_moment), TEST(what_was_frozen_is_thawed_whatever_fails),
+        TEST(an_answer_that_was_lost_is_looked_for),      TEST(a_snapshot_is_not_ours_when_the_lock_is_not),
         TEST(what_cannot_be_thawed_is_remembered),        TEST(a_volume_at_rest_needs_no_freeze),
         TEST(elsewhere_it_is_not_ours_to_change),         TEST(a_rollback_is_marked_until_it_is_whole),
     };
