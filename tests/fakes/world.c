@@ -31,11 +31,9 @@ void fake_unlock(void)
 
 static void image_clear(struct fake_image *i)
 {
-    free(i->spec);
-    free(i->making);
-    free(i->rolling);
-    free(i->growing);
-    free(i->danger);
+    char *const texts[] = { i->spec, i->making, i->rolling, i->growing, i->danger, i->hindrance };
+    for (size_t n = 0; n < sizeof texts / sizeof *texts; n++)
+        free(texts[n]);
     *i = (struct fake_image){ 0 };
 }
 
@@ -343,13 +341,11 @@ void image_header_done(struct image_header *h)
 
 static char **meta_field(struct fake_image *image, const char *key)
 {
-    if (strcmp(key, "rbdvol.hindrance") == 0)
-        return &image->hindrance;
-    if (strcmp(key, "rbdvol.rolling") == 0)
-        return &image->rolling;
-    if (strcmp(key, "rbdvol.growing") == 0)
-        return &image->growing;
-    return strcmp(key, "rbdvol.spec") == 0 ? &image->spec : &image->making;
+    return strcmp(key, "rbdvol.hindrance") == 0 ? &image->hindrance
+           : strcmp(key, "rbdvol.rolling") == 0 ? &image->rolling
+           : strcmp(key, "rbdvol.growing") == 0 ? &image->growing
+           : strcmp(key, "rbdvol.spec") == 0    ? &image->spec
+                                                : &image->making;
 }
 
 int image_get_meta(const struct place *p, const char *id, const char *key, char **ret, struct error *err)
