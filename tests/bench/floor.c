@@ -6,7 +6,10 @@
  *   floor create CONF POOL IMAGE MIB FSTYPE SCRATCH    makes a formatted image; prints its milliseconds
  *   floor cycle CONF POOL IMAGE FSTYPE DIR MAPPER N    mounts and unmounts it N times; prints both, a line
  *                                                      each time
- *   floor krbd CONF POOL IMAGE FSTYPE DIR LINE N       the same, by the kernel's driver; LINE maps it
+ *   floor list CONF POOL N                             lists the pool's images N times; prints ms and how
+ * many floor fill CONF POOL PREFIX N                      makes N images of 1 MiB floor locks CONF POOL
+ * prints each lock on an image, and its first owner floor krbd CONF POOL IMAGE FSTYPE DIR LINE N       the
+ * same, by the kernel's driver; LINE maps it
  *
  * What fails ends it with a line that says what. */
 #include <errno.h>
@@ -371,6 +374,32 @@ static void fill(struct cluster *c, const char *prefix, int n)
     }
 }
 
+static void locks_of(struct cluster *c, const char *header)
+{
+    static const char *const names[] = { "rbd_lock", "rbdvol", "rbdvol.ctl" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char tag[256], clients[4096], cookies[4096], addrs[4096];
+        int exclusive;
+        size_t tag_len = sizeof tag, clients_len = sizeof clients, cookies_len = sizeof cookies,
+               addrs_len = sizeof addrs;
+        ssize_t n = rados_list_lockers(c->io, header, names[i], &exclusive, tag, &tag_len, clients,
+                                       &clients_len, cookies, &cookies_len, addrs, &addrs_len);
+        if (n > 0)
+            (void)printf("%s %s %s %s\n", header, names[i], clients, cookies);
+    }
+}
+
+static void locks(struct cluster *c)
+{
+    rados_list_ctx_t objects;
+    const char *name;
+    must(rados_nobjects_list_open(c->io, &objects), "rados_nobjects_list_open");
+    while (rados_nobjects_list_next(objects, &name, NULL, NULL) == 0)
+        if (strncmp(name, "rbd_header.", 11) == 0)
+            locks_of(c, name);
+    rados_nobjects_list_close(objects);
+}
+
 static void begin(void)
 {
     (void)printf("ready\n");
@@ -381,12 +410,13 @@ static void begin(void)
 
 int main(int argc, char **argv)
 {
-    const char *verb = argc > 4 ? argv[1] : "";
+    const char *verb = argc > 3 ? argv[1] : "";
     struct cluster c = { .conf = argv[2], .pool = argv[3] };
     bool creates = argc == 8 && strcmp(verb, "create") == 0, cycles = argc == 9 && strcmp(verb, "cycle") == 0;
     bool lists = argc == 5 && strcmp(verb, "list") == 0, fills = argc == 6 && strcmp(verb, "fill") == 0;
     bool krbd = argc == 9 && strcmp(verb, "krbd") == 0;
-    if (!creates && !cycles && !lists && !fills && !krbd)
+    bool lockers = argc == 4 && strcmp(verb, "locks") == 0;
+    if (!creates && !cycles && !lists && !fills && !krbd && !lockers)
         die("the head of its source says what it knows");
     cluster_connect(&c);
     begin();
@@ -398,6 +428,8 @@ int main(int argc, char **argv)
         cycle_krbd(&c, argv[4], argv[5], argv[6], argv[7], atoi(argv[8]));
     else if (lists)
         list(&c, atoi(argv[4]));
+    else if (lockers)
+        locks(&c);
     else
         fill(&c, argv[4], atoi(argv[5]));
     rados_ioctx_destroy(c.io);

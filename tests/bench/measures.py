@@ -14,6 +14,7 @@ from figures import Figure
 from programs import MAPPER, Floor, ask
 from waiting import until
 
+PEERS = "peers' `rbd` commands (no map, mkfs, mount)"
 TURNS = 5
 CYCLES = 6  # mounts in a turn
 MB = 1 << 20
@@ -27,14 +28,35 @@ def timed(call):
 
 def place_of(bench):
     """An empty directory for the floor."""
-    return tempfile.mkdtemp(prefix="floor-", dir=bench.dir)
+    return tempfile.mkdtemp(prefix="floor-", dir=bench.run)
 
 
-def peers_sequence(bench, image):
-    """What the plugins that call `rbd` run around a mount, without mapping and mounting."""
-    words = (["info", image, "--format", "json"], ["lock", "ls", image, "--format", "json"],
-             ["lock", "add", image, "host"])
-    return timed(lambda: [bench.cluster.rbd(*w) for w in words])
+def commands(bench, *each):
+    return timed(lambda: [bench.cluster.rbd(*words) for words in each])
+
+
+# What the plugins that call `rbd` run, without `rbd map`, mkfs and mount, which this kernel may not have, and which all need.
+
+
+def peers_start(bench, image):
+    """Get, Create (of one that exists), Get, Mount."""
+    return commands(bench, *[["info", image]] * 3, ["lock", "add", image, "host"])
+
+
+def peers_stop(bench, image):
+    """Unmount."""
+    client = json.loads(bench.cluster.rbd("lock", "ls", image, "--format", "json"))[0]["locker"]
+    return commands(bench, ["lock", "ls", image], ["lock", "rm", image, "host", client])
+
+
+def peers_create(bench, image, size):
+    def all_of_it():
+        bench.cluster.rbd("ls")  # is it there? `rbd info` would say so by failing
+        peers = (["create", image, "--size", size], ["lock", "add", image, "host"])
+        commands(bench, *peers)
+        peers_stop(bench, image)
+
+    return timed(all_of_it)
 
 
 def start_and_stop(bench):
@@ -42,7 +64,7 @@ def start_and_stop(bench):
     daemon = bench.daemon().start().await_cluster()
     where = place_of(bench)
     for fstype in ("xfs", "ext4"):
-        ours, down, floor_up, floor_down, peers, whole = [], [], [], [], [], []
+        ours, down, floor_up, floor_down, peers, peers_down, whole = [], [], [], [], [], [], []
         daemon.create(f"ours-{fstype}", size="1G", fstype=fstype)
         daemon.create(f"floor-{fstype}", size="1G", fstype=fstype)
         bench.cluster.rbd("create", f"rbd/peers-{fstype}", "--size", "1G")
@@ -61,15 +83,12 @@ def start_and_stop(bench):
             for up, off in Floor(bench.cluster, "cycle", "rbd", f"floor-{fstype}", fstype, where, MAPPER, CYCLES).run():
                 floor_up.append(up)
                 floor_down.append(off)
-            peers.append(peers_sequence(bench, f"rbd/peers-{fstype}"))
-            bench.cluster.rbd("lock", "rm", f"rbd/peers-{fstype}", "host", holder_of(bench, f"rbd/peers-{fstype}"))
+            peers.append(peers_start(bench, f"rbd/peers-{fstype}"))
+            peers_down.append(peers_stop(bench, f"rbd/peers-{fstype}"))
         yield Figure(f"Mount, {fstype}", "ms", ours, floor_up, at_most=1.15)
         yield Figure(f"Unmount, {fstype}", "ms", down, floor_down, at_most=1.15)
-        yield Figure(f"Get, Create, Get, Mount, {fstype}", "ms", whole, peers, "`rbd` info, lock ls, lock add")
-
-
-def holder_of(bench, image):
-    return json.loads(bench.cluster.rbd("lock", "ls", image, "--format", "json"))[0]["locker"]
+        yield Figure(f"Get, Create, Get, Mount, {fstype}", "ms", whole, peers, PEERS)
+        yield Figure(f"stop, {fstype}", "ms", down, peers_down, PEERS)
 
 
 def creating(bench):
@@ -77,12 +96,14 @@ def creating(bench):
     scratch = place_of(bench)
     for fstype in ("xfs", "ext4"):
         for gib in (1, 20, 1000):
-            ours, floor = [], []
+            ours, floor, peers = [], [], []
             for turn in range(TURNS):
                 name = f"{fstype}-{gib}-{turn}"
                 ours.append(timed(lambda n=name, g=gib, f=fstype: daemon.create(n, size=f"{g}G", fstype=f)))
                 floor += [line[0] for line in Floor(bench.cluster, "create", "rbd", f"floor-{name}", gib * 1024, fstype, scratch).run()]
+                peers.append(peers_create(bench, f"rbd/peers-{name}", f"{gib}G"))
             yield Figure(f"Create of {gib} GiB {fstype}", "ms", ours, floor, at_most=1.25 if gib == 20 else None)
+            yield Figure(f"Create of {gib} GiB {fstype}", "ms", ours, peers, PEERS)
 
 
 def bare_server(bench, daemon, path, body):
@@ -181,13 +202,22 @@ JOBS = {"4k random write, depth 1": "randwrite 4k 1", "4k random write, depth 16
         "streaming write": "write 1M 16", "streaming read": "read 1M 16"}
 
 
+def fio_job(bench, where, rw, bs, depth, *more):
+    done = subprocess.run(["fio", "--name=bench", "--output-format=json", f"--rw={rw}", f"--bs={bs}", f"--iodepth={depth}", "--size=256M",
+                           "--time_based", "--runtime=4", "--randrepeat=0", "--direct=1", *more, *where], capture_output=True, text=True,
+                          check=True, timeout=120, env=bench.cluster.env(), cwd=bench.dir)
+    return json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
+
+
 def fio(bench, where, rw, bs, depth):
     """Bytes per second."""
-    done = subprocess.run(["fio", "--name=bench", "--output-format=json", f"--rw={rw}", f"--bs={bs}", f"--iodepth={depth}", "--size=256M",
-                           "--time_based", "--runtime=4", "--randrepeat=0", "--direct=1", *where], capture_output=True, text=True,
-                          check=True, timeout=120, env=bench.cluster.env(), cwd=bench.dir)
-    job = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
-    return job["read" if "read" in rw else "write"]["bw_bytes"]
+    return fio_job(bench, where, rw, bs, depth)["read" if "read" in rw else "write"]["bw_bytes"]
+
+
+def fsync(bench, where):
+    """Milliseconds of a 4k write and what makes it durable."""
+    job = fio_job(bench, where, "randwrite", "4k", 1, "--fsync=1")
+    return (job["write"]["clat_ns"]["mean"] + job["sync"]["lat_ns"]["mean"]) / 1e6
 
 
 def io(bench):
@@ -207,6 +237,11 @@ def io(bench):
             theirs.append(fio(bench, plain, *job.split()) / MB)
         target = {"at_least": 0.9} if "depth 1" not in name or "depth 16" in name else {}
         yield Figure(name, "MiB/s", ours, theirs, "librbd", **target)
+    ours, theirs = [], []
+    for _ in range(3):
+        ours.append(fsync(bench, volume))
+        theirs.append(fsync(bench, plain))
+    yield Figure("4k write and fsync", "ms", ours, theirs, "librbd, without a file system")
     daemon.unmount("db", "a")
 
 

@@ -23,14 +23,15 @@ class Floor:
         self.child.stdin.flush()
         return self
 
-    def end(self, seconds=300):
-        """The numbers that it printed, a list for each line."""
+    def lines(self, seconds=300):
+        """What it printed."""
         out, _ = self.child.communicate(timeout=seconds)
         assert self.child.returncode == 0, f"the floor failed:\n{out}"
-        return [[float(word) for word in line.split()] for line in out.splitlines()]
+        return out.splitlines()
 
     def run(self, seconds=300):
-        return self.begin().end(seconds)
+        """The numbers that it printed, a list for each line."""
+        return [[float(word) for word in line.split()] for line in self.begin().lines(seconds)]
 
 
 def ask(socket, clients, ms, path, body="{}"):

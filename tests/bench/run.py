@@ -3,7 +3,8 @@
 """Measures rbdvol beside what it can be compared with, in one run: first the one, then the other, again and again. No absolute
 time is worth anything on a machine that others use; the ratio is.
 
-    run.py [--results FILE] [--out FILE] [PART...]     parts: start create requests at-once io memory answer
+    run.py [--results FILE] [--out FILE] [--plot FILE] [--page FILE] [PART...]
+    parts: start create requests at-once io memory answer
 """
 
 import argparse
@@ -22,22 +23,26 @@ from daemon import Daemon  # noqa: E402
 from figures import table  # noqa: E402
 from leaks import Leaks  # noqa: E402
 from mounts import leave_the_others  # noqa: E402
+from page import load, machine, write, write_page  # noqa: E402
+from plot import svg  # noqa: E402
 
 PARTS = {"start": measures.start_and_stop, "create": measures.creating, "requests": measures.requests, "at-once": measures.at_once,
          "io": measures.io, "memory": measures.memory, "answer": measures.first_answer}
 
 
 class Bench:
-    """A cluster, and a place for a daemon."""
+    """A cluster, and a place for a daemon. What a host has in /run is there: files are synchronized to it."""
 
     def __init__(self):
         self.cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"))
         self.dir = tempfile.mkdtemp(prefix="rbdt-", dir="/tmp")
+        self.run = tempfile.mkdtemp(prefix="rbdt-", dir="/run")
         self.leaks = Leaks(self.dir, self.cluster)
 
     def daemon(self, **options):
-        made = Daemon(self.dir, f"bench-{len(self.leaks.daemons)}", ceph_conf=self.cluster.conf,
-                      **{"log_level": "notice", "pool": "rbd", **options})
+        name = f"bench-{len(self.leaks.daemons)}"
+        made = Daemon(self.dir, name, ceph_conf=self.cluster.conf,
+                      **{"log_level": "notice", "pool": "rbd", "state_dir": f"{self.run}/{name}", **options})
         self.leaks.daemons.append(made)
         return made
 
@@ -52,6 +57,13 @@ class Bench:
         self.leaks.clear()
         self.cluster.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
+        shutil.rmtree(self.run, ignore_errors=True)
+
+
+def report(figures, loads):
+    """The table, and how busy the machine was when each part began and ended: with our own load in it."""
+    busy = ", ".join(f"{part} {before} to {after}" for part, before, after in loads)
+    return f"{machine()}. Load average in each part: {busy}.\n\n{table(figures)}\n"
 
 
 def main():
@@ -59,17 +71,21 @@ def main():
     options.add_argument("parts", nargs="*", metavar="PART")
     options.add_argument("--results", help="a line of pass or fail for each part is added to this file")
     options.add_argument("--out", help="the table, as Markdown")
+    options.add_argument("--plot", help="the picture, as SVG")
+    options.add_argument("--page", help="a page of ours that takes the table between its marks")
     given = options.parse_args()
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         options.error(f"there is no part {', '.join(unknown)}; there are: {' '.join(PARTS)}")
     leave_the_others()
     bench = Bench()
-    figures, lines = [], []
+    figures, lines, loads = [], [], []
     try:
         for name in given.parts or PARTS:
+            before = load()
             new = list(PARTS[name](bench))
             bench.clear()
+            loads.append((name, before, load()))
             print(table(new), flush=True)
             figures += new
             lines.append(f"pass bench {name}")
@@ -80,8 +96,11 @@ def main():
             with open(given.results, "a", encoding="ascii") as f:
                 f.write("".join(line + "\n" for line in lines))
     if given.out:
-        with open(given.out, "w", encoding="utf-8") as f:
-            f.write(table(figures) + "\n")
+        write(given.out, report(figures, loads))
+    if given.plot:
+        write(given.plot, svg(figures))
+    if given.page:
+        write_page(given.page, "tests/bench/run.py", report(figures, loads))
     missed = [figure.name for figure in figures if figure.met is False]
     print(f"{sum(figure.met is True for figure in figures)} targets met, {len(missed)} missed" + "".join(f"\n  {n}" for n in missed))
 
