@@ -304,6 +304,7 @@ static void a_slow_step_is_told_and_the_next_call_joins_it(void **state)
         assert_int_equal(fixture_holders(f, "db"), 0);
     }
     fake_wait_held("check", 1);
+    const unsigned maps = traced("map db"); /* one that found no time for it was undone */
     assert_int_equal(mount_with(f, "one", &caller, 20, &grant, &err), -EBUSY);
     assert_non_null(strstr(err.msg, "rbdvol is checking it for "));
     assert_non_null(strstr(err.msg, " s; try again"));
@@ -311,7 +312,7 @@ static void a_slow_step_is_told_and_the_next_call_joins_it(void **state)
     fixture_wait_holders(f, "db", 1);
     fake_go("check");
     assert_int_equal(fixture_end(&p), 0);
-    assert_int_equal(traced("map db"), 1);
+    assert_int_equal(traced("map db"), maps);
 }
 
 static void a_slow_volume_delays_no_other(void **state)
