@@ -62,13 +62,37 @@ static int ready(int fd, short events, moment deadline)
     }
 }
 
+/* Room for the control data of descriptors. */
+union fds_control {
+    char bytes[CMSG_SPACE(CHANNEL_FDS_MAX * sizeof(int))];
+    struct cmsghdr align;
+};
+
 int channel_send(int fd, const json_t *msg, moment deadline, struct error *err)
 {
+    return channel_send_fds(fd, msg, NULL, 0, deadline, err);
+}
+
+int channel_send_fds(int fd, const json_t *msg, const int *fds, unsigned n, moment deadline,
+                     struct error *err)
+{
     auto_free char *text = json_dumps(msg, JSON_COMPACT);
-    if (!text)
+    if (!text || n > CHANNEL_FDS_MAX)
         return error_set(err, -EPROTO, "cannot encode a message");
+    union fds_control control = { 0 };
+    struct iovec part = { .iov_base = text, .iov_len = strlen(text) };
+    struct msghdr head = { .msg_iov = &part, .msg_iovlen = 1 };
+    if (n) {
+        head.msg_control = control.bytes;
+        head.msg_controllen = CMSG_SPACE(n * sizeof *fds);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&head);
+        *c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+                               .cmsg_type = SCM_RIGHTS,
+                               .cmsg_len = CMSG_LEN(n * sizeof *fds) };
+        memcpy(CMSG_DATA(c), fds, n * sizeof *fds);
+    }
     for (;;) {
-        if (send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+        if (sendmsg(fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
             return 0;
         if (errno == EINTR)
             continue;
@@ -84,11 +108,47 @@ int channel_send(int fd, const json_t *msg, moment deadline, struct error *err)
 
 int channel_receive(int fd, moment deadline, json_t **ret, struct error *err)
 {
+    return channel_receive_fds(fd, deadline, ret, NULL, 0, err);
+}
+
+/* Takes the descriptors out of a message that was received: 0, or -EPROTO, and then they are closed. */
+static int fds_take(struct msghdr *head, int *fds, unsigned n)
+{
+    unsigned have = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(head); c; c = CMSG_NXTHDR(head, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; CMSG_LEN(at + sizeof *fds) <= c->cmsg_len; at += sizeof *fds) {
+            int one;
+            memcpy(&one, CMSG_DATA(c) + at, sizeof one);
+            if (have < n)
+                fds[have] = one;
+            else
+                (void)close(one);
+            have++;
+        }
+    }
+    if (have == n)
+        return 0;
+    for (unsigned i = 0; i < have && i < n; i++)
+        (void)close(fds[i]);
+    return -EPROTO;
+}
+
+int channel_receive_fds(int fd, moment deadline, json_t **ret, int *fds, unsigned nfds, struct error *err)
+{
     auto_free char *buf = malloc(CHANNEL_PACKET_MAX);
     if (!buf)
         return error_set(err, -ENOMEM, "out of memory");
     ssize_t n;
-    while ((n = recv(fd, buf, CHANNEL_PACKET_MAX, MSG_DONTWAIT)) < 0) {
+    union fds_control control;
+    struct iovec part = { .iov_base = buf, .iov_len = CHANNEL_PACKET_MAX };
+    struct msghdr head = { .msg_iov = &part, .msg_iovlen = 1 };
+    if (nfds) { /* without room for them, the kernel closes what is sent */
+        head.msg_control = control.bytes;
+        head.msg_controllen = sizeof control.bytes;
+    }
+    while ((n = recvmsg(fd, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)) < 0) {
         if (errno == EINTR)
             continue;
         int rc = errno == EAGAIN ? ready(fd, POLLIN, deadline) : errno == ECONNRESET ? -EPIPE : -errno;
@@ -98,6 +158,8 @@ int channel_receive(int fd, moment deadline, json_t **ret, struct error *err)
     }
     if (n == 0)
         return error_set(err, -EPIPE, "the other process has ended");
+    if (fds_take(&head, fds, nfds) < 0)
+        return error_set(err, -EPROTO, "the other process sent other descriptors than were expected");
     json_t *msg = json_loadb(buf, (size_t)n, JSON_REJECT_DUPLICATES, NULL);
     if (!json_is_object(msg)) {
         json_decref(msg);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 
 #define CHANNEL_PACKET_MAX 65536
+#define CHANNEL_FDS_MAX    4
 
 /* A listening socket at path (0600; what is at the path already is replaced). Returns the descriptor. */
 int channel_listen(const char *path, struct error *err);
@@ -22,9 +23,16 @@ int channel_connect(const char *path, struct error *err);
  * read. */
 int channel_send(int fd, const json_t *msg, moment deadline, struct error *err);
 
+/* The same, and n descriptors (at most CHANNEL_FDS_MAX) with it, which stay the caller's. */
+int channel_send_fds(int fd, const json_t *msg, const int *fds, unsigned n, moment deadline,
+                     struct error *err);
+
 /* Receives one object (*ret: a new reference). -EPIPE: the other side is gone. -ETIMEDOUT. -EPROTO: not an
  * object. */
 int channel_receive(int fd, moment deadline, json_t **ret, struct error *err);
+
+/* The same, with exactly n descriptors, closed at exec. -EPROTO: there were others, or none. */
+int channel_receive_fds(int fd, moment deadline, json_t **ret, int *fds, unsigned n, struct error *err);
 
 /* Sends a request and waits for its reply; events that come first are dropped. 0: it succeeded (*ret holds
  * the reply when ret is not NULL). A refusal becomes err with the other side's code and sentence. */

@@ -24,8 +24,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "host/fuse-abort.h"
-#include "host/helper.h"
 #include "host/loop.h"
+#include "host/mapper-process.h"
 #include "host/mapper-scope.h"
 #include "host/mapper.h"
 #include "host/mountinfo.h"
@@ -33,8 +33,8 @@
 
 #define BUSY_MS          1000
 #define BUSY_POLL_NS     20000000L
-#define PROGRAM          "rbdvol-mapper"
-#define ARGV0            "@" PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
+#define PROGRAM          MAPPER_PROCESS_PROGRAM
+#define ARGV0            MAPPER_PROCESS_ARGV0
 #define FSTYPE           FUSE_ABORT_FSTYPE
 #define HELLO_MS         2000 /* a mapper answers at once, whatever the cluster does */
 #define KILL_MS          2000
@@ -80,34 +80,6 @@ static int fuse_mount(const char *file, int *ret, struct error *err)
         return error_set(err, -errno, "cannot mount the image's file %s: %s", file, error_text(errno));
     *ret = steal_fd(&fd);
     return 0;
-}
-
-static int spawn(const struct mapper_host *host, const struct mapping *m, const int fds[static 2], pid_t *ret,
-                 struct error *err)
-{
-    char program[PATH_MAX], text[9][PATH_MAX + 32];
-    if (helper_path("mapper", program, sizeof program) < 0)
-        return error_set(err, -ENAMETOOLONG, "the path of %s is too long", PROGRAM);
-    const char *const names[] = { "instance", "mapping", "pool",    "namespace", "image",
-                                  "image-id", "conf",    "cluster", "user" };
-    const char *const values[] = { host->instance, m->id,           m->name.pool,  m->name.ns, m->name.image,
-                                   m->image_id,    host->ceph_conf, host->cluster, host->user };
-    const char *argv[13] = { ARGV0 };
-    unsigned n = 1;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (!*values[i]) /* the default namespace */
-            continue;
-        if (snprintf(text[i], sizeof text[i], "--%s=%s", names[i], values[i]) >= (int)sizeof text[i])
-            return error_set(err, -ENAMETOOLONG, "the %s is too long", names[i]);
-        argv[n++] = text[i];
-    }
-    char ms[48];
-    (void)snprintf(ms, sizeof ms, "--connect-ms=%lld", (long long)host->connect_ms);
-    argv[n++] = ms;
-    if (m->ro)
-        argv[n++] = "--ro";
-    argv[n] = NULL;
-    return command_spawn(program, argv, fds, 2, ret, err);
 }
 
 /* The socket's path, from the file's: both are the id in one directory. */
@@ -171,16 +143,23 @@ static void files_remove(const struct mapping *m)
     (void)unlink(m->file);
 }
 
+/* One try to map. */
+struct attempt {
+    pid_t pid;
+    bool mounted;
+    bool spare; /* by a process that was there already */
+};
+
 /* Undoes a map that failed, before anything was written: no harm in killing. */
-static void map_undo(const struct mapping *m, pid_t pid, bool mounted)
+static void map_undo(const struct mapping *m, const struct attempt *a)
 {
-    if (pid > 0) {
+    if (a->pid > 0) {
         /* One that refused has tidied up in the cluster by now; one that hangs gets no chance. */
-        (void)kill(pid, SIGKILL);
-        if (command_wait(pid, clock_in_ms(KILL_MS)) == -ETIMEDOUT)
-            command_disown(pid);
+        (void)kill(a->pid, SIGKILL);
+        if (command_wait(a->pid, clock_in_ms(KILL_MS)) == -ETIMEDOUT)
+            command_disown(a->pid);
     }
-    if (mounted)
+    if (a->mounted)
         (void)umount2(m->file, MNT_DETACH);
     files_remove(m);
 }
@@ -214,7 +193,7 @@ static int wait_ready(struct mapping *m, int64_t ms_given, moment deadline, stru
 }
 
 static int map_in(const struct mapper_host *host, const struct mapper_image *image, struct mapping *m,
-                  pid_t *pid, bool *mounted, moment deadline, struct error *err)
+                  struct attempt *a, moment deadline, struct error *err)
 {
     char sock[PATH_MAX];
     int64_t ms_given = clock_left_ms(deadline);
@@ -222,40 +201,52 @@ static int map_in(const struct mapper_host *host, const struct mapper_image *ima
     int rc = fuse_mount(m->file, &fuse, err);
     if (rc < 0)
         return not_absent(rc, err);
-    *mounted = true;
+    a->mounted = true;
     socket_path(m, sock);
     auto_close int listening = channel_listen(sock, err);
     if (listening < 0)
         return listening;
-    rc = spawn(host, m, (const int[]){ fuse, listening }, pid, err);
+    const int fds[] = { fuse, listening };
+    a->spare = a->spare && mapper_process_take(host, m, fds, &a->pid) == 0;
+    rc = a->spare ? 0 : mapper_process_start(host, m, fds, &a->pid, err);
     if (rc < 0)
         return not_absent(rc, err);
     /* The helper's copies must be the last ones: when it ends, the file and the socket are to die with it. */
     (void)close(steal_fd(&fuse));
     (void)close(steal_fd(&listening));
-    mapper_give_scope(host, image, m, *pid, deadline); /* while it connects: it costs no time */
+    mapper_give_scope(host, image, m, a->pid, deadline); /* while it connects: it costs no time */
     return wait_ready(m, ms_given, deadline, err);
+}
+
+static int map_once(const struct mapper_host *host, const struct mapper_image *image, struct mapping *m,
+                    struct attempt *a, moment deadline, struct error *err)
+{
+    int rc = map_in(host, image, m, a, deadline, err);
+    if (rc < 0)
+        map_undo(m, a);
+    else
+        command_disown(a->pid);
+    return rc;
 }
 
 static int fuse_map(const struct mapper_host *host, const struct mapper_image *image, moment deadline,
                     struct mapping *ret, struct error *err)
 {
     struct mapping m = { .mapper = &mapper_fuse, .name = *image->name, .ro = image->ro, .control = -1 };
-    pid_t pid = 0;
-    bool mounted = false;
+    struct attempt with_spare = { .spare = host->spare }, anew = { .spare = false };
     identity_stamped_id(m.id);
     (void)snprintf(m.image_id, sizeof m.image_id, "%s", image->id);
     int rc = path_of(m.file, sizeof m.file, host->run_dir, m.id, ".img", err);
     if (rc < 0)
         return rc;
-    rc = map_in(host, image, &m, &pid, &mounted, deadline, err);
-    if (rc < 0) {
-        map_undo(&m, pid, mounted);
-        return rc;
-    }
-    command_disown(pid);
-    *ret = m;
-    return 0;
+    rc = map_once(host, image, &m, &with_spare, deadline, err);
+    /* What happened to a spare one while it waited (its client was fenced, its key taken away) is no reason.
+     */
+    if (rc < 0 && rc != -EBUSY && rc != -ENOENT && with_spare.spare && clock_left_ms(deadline) > 0)
+        rc = map_once(host, image, &m, &anew, deadline, err);
+    if (rc == 0)
+        *ret = m;
+    return rc;
 }
 
 static int fuse_wait_closed(struct mapping *m, moment deadline, struct error *err)
@@ -595,4 +586,5 @@ const struct mapper mapper_fuse = {
     .hear = fuse_hear,
     .fail = fuse_abort,
     .find = fuse_find,
+    .prepare = mapper_process_prepare,
 };

@@ -25,6 +25,7 @@ struct mapper_host {
     const char *ceph_conf, *cluster, *user;
     int64_t connect_ms;      /* bound of the mapping client's connect */
     const char *run_dir;     /* for sockets, FUSE files and records; exists, 0700 */
+    bool spare;              /* a mapping process waits for the next image */
     const char *map_options; /* the operator's, for krbd and rbd-nbd: words joined by commas; "": none */
 };
 
@@ -147,6 +148,10 @@ struct mapper {
      * connection is closed), and clears away what dead ones left in run_dir. Never waits for Ceph. */
     int (*find)(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
                 struct error *err);
+
+    /* Gets ready for the next map(), as far as the host wants that; asked for again and again while the
+     * cluster is there. NULL: there is nothing to get ready. */
+    void (*prepare)(const struct mapper_host *host);
 };
 
 extern const struct mapper mapper_krbd, mapper_nbd, mapper_fuse;

@@ -348,6 +348,10 @@ const struct option_row options[] = {
       "read_from_replica=MODE, crush_location=PLACE, compression_hint=HINT, rxbounce, nocrc and others that "
       "cost no safety",
       NULL, set_text, FIELD(map_options) },
+    { "spare-mapper", "yes|no", "no", NULL,
+      "keep a process of the fuse mapper that is connected already, for the next mount: it takes some 20 MB, "
+      "and a client's connection to the monitors",
+      NULL, set_bool, FIELD(spare_mapper) },
     { "create", "yes|no", "yes", NULL,
       "may Create make images; no: only images that exist can be used; each creation is logged", NULL,
       set_bool, FIELD(create) },

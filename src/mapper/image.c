@@ -133,7 +133,8 @@ static int lock_take(struct image *im, struct error *err)
 
 static int start(struct image *im, struct error *err)
 {
-    int rc = connection_start(im->rados, &im->opts->connection, CONNECTION_DATA, err);
+    int rc =
+        im->opts->connected ? 0 : connection_start(im->rados, &im->opts->connection, CONNECTION_DATA, err);
     if (rc < 0)
         return rc; /* and the handle is gone */
     im->connected = true;

@@ -18,6 +18,7 @@ struct image_options {
     struct connection_options connection;
     const char *pool, *ns, *name, *id;
     bool ro;
+    bool connected; /* `rados` is already */
 };
 
 struct image {

@@ -15,6 +15,7 @@
 #include "mapper/image.h"
 #include "mapper/serve.h"
 #include "mapper/setup.h"
+#include "mapper/spare.h"
 #include "mapper/state.h"
 
 #define FUSE_FD    3
@@ -26,6 +27,7 @@ struct arguments {
     struct image_options image;
     const char *instance; /* for whoever looks at our argv */
     const char *mapping;
+    char *room; /* a spare one's, for the words that it learns later; NULL */
 };
 
 static int number(const char *text, int64_t *ret)
@@ -51,6 +53,7 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
         { "user", required_argument, NULL, 'u' },
         { "connect-ms", required_argument, NULL, 'M' },
         { "ro", no_argument, NULL, 'r' },
+        { "spare", required_argument, NULL, 's' },
         { NULL, 0, NULL, 0 },
     };
     *a = (struct arguments){ .image = { .ns = "", .connection = { .timeout_ms = 15000 } } };
@@ -68,6 +71,8 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'r')
             a->image.ro = true;
+        else if (o == 's')
+            a->room = optarg;
         else if (o == 'M' && number(optarg, &a->image.connection.timeout_ms) == 0)
             continue;
         else if (o > 0 && (size_t)o < sizeof texts / sizeof *texts && texts[o])
@@ -76,7 +81,7 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
             return -EINVAL;
     }
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (texts[i] && !*texts[i])
+        if (texts[i] && !*texts[i] && !(a->room && strchr("mpId", (int)i)))
             return -EINVAL;
     return optind == argc ? 0 : -EINVAL;
 }
@@ -105,6 +110,16 @@ static rados_t prepare(struct arguments *a, int *keyring, struct error *err)
     *err = failed;
     rados_shutdown(rados);
     return NULL;
+}
+
+/* Connects, and waits until there is something to map. Without a connection it is of no use: it ends. */
+static void wait_as_spare(struct arguments *a, rados_t rados)
+{
+    struct error err;
+    if (!rados || connection_start(rados, &a->image.connection, CONNECTION_DATA, &err) < 0)
+        _exit(1);
+    a->image.connected = true;
+    spare_wait(FUSE_FD, CONTROL_FD, a->room, &a->image, &a->mapping);
 }
 
 /* Connects, opens, locks. Meanwhile the control thread answers. */
@@ -136,12 +151,16 @@ int main(int argc, char **argv)
         return 2;
     }
     setup_process(warning, sizeof warning);
-    int fuse = setup_fuse_ends_first(FUSE_FD);
+    int fuse = args.room ? -1 : setup_fuse_ends_first(FUSE_FD);
     if (state_init(&state, &err) < 0)
         return 1;
     buffers_init(&buffers);
     int keyring;
     rados_t rados = prepare(&args, &keyring, &err);
+    if (args.room) {
+        wait_as_spare(&args, rados);
+        fuse = setup_fuse_ends_first(FUSE_FD);
+    }
     static struct control control;
     control = (struct control){ .listen = CONTROL_FD,
                                 .mapping = args.mapping,

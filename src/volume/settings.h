@@ -36,6 +36,7 @@ struct settings {
     char *key_dir;
     char *mapper; /* "auto", "krbd", "nbd", "fuse" */
     char *map_options;
+    bool spare_mapper;
     bool create;
     uint64_t size;
     uint64_t size_unit; /* 0: not set; else 1 MiB or 1 GiB */

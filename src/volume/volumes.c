@@ -126,6 +126,17 @@ static bool cluster_is_up(struct volumes *e)
     return s.state == CLUSTER_UP;
 }
 
+/* Where the next Mount would use it, something is kept ready for it. */
+static void prepare_mapper(struct volumes *e)
+{
+    const struct mapper *mapper;
+    struct error err;
+    char why[sizeof err.msg];
+    if (e->mapper_host.spare && cluster_is_up(e) &&
+        mapper_choose(e->settings->mapper, NULL, &mapper, why, sizeof why, &err) == 0 && mapper->prepare)
+        mapper->prepare(&e->mapper_host);
+}
+
 static void *keep(void *arg)
 {
     struct volumes *e = arg;
@@ -138,6 +149,7 @@ static void *keep(void *arg)
         pthread_mutex_unlock(&e->lock);
         tend(e);
         ownercheck_tick(e);
+        prepare_mapper(e);
         pthread_mutex_lock(&e->lock);
         bool due = clock_left_ms(e->collect_at) == 0;
         pthread_mutex_unlock(&e->lock);
@@ -167,6 +179,7 @@ static void prepare(struct volumes *e, const struct settings *s)
                                            .user = s->user,
                                            .connect_ms = s->ceph_timeout_ms,
                                            .run_dir = e->run_dir,
+                                           .spare = s->spare_mapper,
                                            .map_options = s->map_options };
     pthread_mutex_init(&e->lock, NULL);
     clock_cond_init(&e->changed);

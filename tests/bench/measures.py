@@ -12,7 +12,7 @@ import time
 import rpc
 from figures import Figure
 from programs import MAPPER, Floor, ask
-from waiting import until
+from waiting import let_pass, until
 
 PEERS = "peers' `rbd` commands (no map, mkfs, mount)"
 TURNS = 5
@@ -89,6 +89,27 @@ def start_and_stop(bench):
         yield Figure(f"Unmount, {fstype}", "ms", down, floor_down, at_most=1.15)
         yield Figure(f"Get, Create, Get, Mount, {fstype}", "ms", whole, peers, PEERS)
         yield Figure(f"stop, {fstype}", "ms", down, peers_down, PEERS)
+
+
+def with_a_spare(bench):
+    """The same with a mapper that waits, connected; each time when there is one again."""
+    daemon, spared = bench.daemon().start().await_cluster(), bench.daemon(spare_mapper="yes").start().await_cluster()
+    clients = len(bench.cluster.clients())
+    for fstype in ("xfs", "ext4"):
+        ours, without = [], []
+        for d, name in ((daemon, f"without-{fstype}"), (spared, f"with-{fstype}")):
+            d.create(name, size="1G", fstype=fstype)
+            d.mount(name, "first")
+            d.unmount(name, "first")
+        for _ in range(TURNS * 2):
+            until(lambda: spared.spares() and len(bench.cluster.clients()) >= clients, "a spare mapper", 60)
+            let_pass(1)  # it has been there for a while, as with a container that starts
+            ours.append(timed(lambda name=f"with-{fstype}": spared.mount(name, "a")))
+            spared.unmount(f"with-{fstype}", "a")
+            without.append(timed(lambda name=f"without-{fstype}": daemon.mount(name, "a")))
+            daemon.unmount(f"without-{fstype}", "a")
+        yield Figure(f"Mount with a spare mapper, {fstype}", "ms", ours, at_most=20)
+        yield Figure(f"Mount with a spare mapper, {fstype}", "ms", ours, without, "without one")
 
 
 def creating(bench):

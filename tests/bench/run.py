@@ -4,7 +4,7 @@
 time is worth anything on a machine that others use; the ratio is.
 
     run.py [--results FILE] [--out FILE] [--plot FILE] [--page FILE] [PART...]
-    parts: start create requests at-once io memory answer
+    parts: start spare create requests at-once io memory answer
 """
 
 import argparse
@@ -26,8 +26,8 @@ from mounts import leave_the_others  # noqa: E402
 from page import load, machine, write, write_page  # noqa: E402
 from plot import svg  # noqa: E402
 
-PARTS = {"start": measures.start_and_stop, "create": measures.creating, "requests": measures.requests, "at-once": measures.at_once,
-         "io": measures.io, "memory": measures.memory, "answer": measures.first_answer}
+PARTS = {"start": measures.start_and_stop, "spare": measures.with_a_spare, "create": measures.creating, "requests": measures.requests,
+         "at-once": measures.at_once, "io": measures.io, "memory": measures.memory, "answer": measures.first_answer}
 
 
 class Bench:

@@ -190,14 +190,22 @@ class Daemon:
 
     # -- its processes
 
-    def mappers(self):
+    def mappers(self, is_spare=False):
         """pid -> argv of its mapping processes."""
         found = {}
         for pid in process.pids():
             words = [] if is_anothers(pid) else process.argv(pid)
-            if words and "rbdvol-mapper" in words[0] and self._ours <= set(words) and self._is_here(pid):
+            if words and "rbdvol-mapper" in words[0] and self._ours <= set(words) and self._is_here(pid) and is_spare == self._waits(words):
                 found[pid] = words
         return found
+
+    def spares(self):
+        """pid -> argv of the one that waits for an image."""
+        return self.mappers(is_spare=True)
+
+    @staticmethod
+    def _waits(words):
+        return not any(word.startswith("--mapping=") for word in words)
 
     @property
     def _ours(self):

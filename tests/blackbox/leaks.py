@@ -74,8 +74,8 @@ class Leaks:
         except TookTooLong:
             return self.all()
 
-    def clear(self):
-        """Takes everything away, so that the next test starts clean."""
+    def clear(self, wipe=True):
+        """Takes everything away, so that the next test starts clean. wipe: what is in the cluster, too."""
         self.cluster.resume_all()
         for host in self.hosts:
             host.close()
@@ -97,4 +97,5 @@ class Leaks:
         mounts.unmount_below(self.dir)
         for d in self.daemons:
             d.erase()
-        self.cluster.wipe()
+        if wipe:
+            self.cluster.wipe()

@@ -40,19 +40,22 @@ SHORT = {"images": 500, "mounted": 12, "hosts": 4, "volumes": 24, "minutes": 0.5
 
 
 class Scale:
-    """A cluster on a network of hosts, and what is found out."""
+    """What is found out, and for each part a cluster on a network of hosts."""
 
     def __init__(self, sizes):
         self.sizes = sizes
+        self.rows = []
+        self.costs = []
+        self.per_unit = []
+        self.errors = []
+
+    def begin(self):
         self.network = Network(daemons=2)
         self.cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"), *self.network.addresses[:1],
                                      self.network.addresses[1:])
         self.dir = tempfile.mkdtemp(prefix="rbdt-", dir="/tmp")
         self.leaks = Leaks(self.dir, self.cluster)
         self.meter = Meter(self.cluster)
-        self.rows = []
-        self.costs = []
-        self.errors = []
 
     def row(self, what, *values):
         self.rows.append([what, " ".join(map(str, values))])
@@ -73,20 +76,16 @@ class Scale:
         """What nobody has any more, and is there all the same."""
         return self.leaks.on_this_host() + [f"lock: {line}" for line in Floor(self.cluster, "locks", "rbd").begin().lines()]
 
-    def clear(self):
-        """Stops everything; what is left before that is an error, but for what ends by itself in a moment."""
+    def find_leaks(self):
+        """Before anything is stopped; what ends by itself in a moment is none."""
         try:
             until(lambda: not self._left(), "nothing to be left", 60, interval=0.5)
         except TookTooLong:
             self.errors += [f"left: {what}" for what in self._left()]
-        for daemon in self.leaks.daemons:
-            daemon.stop()
-        self.leaks.clear()
-        self.leaks.daemons.clear()
-        self.leaks.hosts.clear()
 
-    def close(self):
-        self.leaks.clear()
+    def end(self):
+        """Takes everything away; a cluster goes as a whole sooner than it is emptied."""
+        self.leaks.clear(wipe=False)
         self.cluster.stop()
         self.network.close()
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -234,13 +233,16 @@ def main():
     try:
         for name in given.parts or PARTS:
             known = len(scale.errors)
-            PARTS[name](scale)
-            scale.clear()
+            scale.begin()
+            try:
+                PARTS[name](scale)
+                scale.find_leaks()
+            finally:
+                scale.end()
             for error in scale.errors[known:]:
                 print(f"ERROR {error}", flush=True)
             lines.append(f"{'pass' if len(scale.errors) == known else 'fail'} scale {name}")
     finally:
-        scale.close()
         lines += [f"fail scale {name}" for name in given.parts or PARTS if not any(line.endswith(f"scale {name}") for line in lines)]
         if given.results:
             with open(given.results, "a", encoding="ascii") as f:

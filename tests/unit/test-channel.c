@@ -49,6 +49,29 @@ static void sends_and_receives(void **state)
     assert_true(json_equal(sent, got));
 }
 
+static void hands_descriptors_over(void **state)
+{
+    int fds[2], pipes[2], got_fds[2] = { -1, -1 };
+    char c = 0;
+    (void)state;
+    pair(fds);
+    auto_close int a = fds[0], b = fds[1];
+    assert_int_equal(pipe(pipes), 0);
+    json_auto_t *sent = json_pack("{s:s}", "do", "map"), *got = NULL, *none = NULL;
+    assert_int_equal(channel_send_fds(a, sent, pipes, 2, clock_in_ms(1000), &err), 0);
+    assert_int_equal(channel_receive_fds(b, clock_in_ms(1000), &got, got_fds, 2, &err), 0);
+    assert_true(json_equal(sent, got));
+    assert_int_equal(write(got_fds[1], "x", 1), 1);
+    assert_int_equal(read(pipes[0], &c, 1), 1);
+    assert_int_equal(c, 'x');
+    (void)close(got_fds[0]);
+    (void)close(got_fds[1]);
+    assert_int_equal(channel_send_fds(a, sent, pipes, 1, clock_in_ms(1000), &err), 0);
+    assert_int_equal(channel_receive_fds(b, clock_in_ms(1000), &none, got_fds, 2, &err), -EPROTO);
+    for (int i = 0; i < 2; i++)
+        (void)close(pipes[i]);
+}
+
 static void keeps_deadlines(void **state)
 {
     int fds[2];
@@ -187,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sends_and_receives),
+        cmocka_unit_test(hands_descriptors_over),
         cmocka_unit_test(keeps_deadlines),
         cmocka_unit_test(notices_the_end),
         cmocka_unit_test(refuses_what_is_no_object),
