@@ -2,10 +2,14 @@
 #include "ceph/owner.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
+
+#include "base/cleanup.h"
 
 #define OWNER_LOCK  "rbdvol"
 #define CTL_LOCK    "rbdvol.ctl"
@@ -110,7 +114,48 @@ int owner_remove(const struct place *p, const char *id, const struct owner_self 
     return owner_forget(p, id, &r, err);
 }
 
-/* The mutex is held by somebody: is it an earlier daemon of ours? Then takes it away. */
+/* What this process holds, or is about to take, by its cookies. */
+static struct {
+    pthread_mutex_t lock; /* a leaf */
+    char (*cookies)[LOCK_TEXT_MAX];
+    size_t n;
+} held = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* With the lock held. */
+static char *held_find(const char *cookie)
+{
+    for (size_t i = 0; i < held.n; i++)
+        if (strcmp(held.cookies[i], cookie) == 0)
+            return held.cookies[i];
+    return NULL;
+}
+
+static bool held_has(const char *cookie)
+{
+    LOCK_SCOPE(&held.lock);
+    return held_find(cookie) != NULL;
+}
+
+static void held_add(const char *cookie)
+{
+    LOCK_SCOPE(&held.lock);
+    held.cookies = reallocarray(held.cookies, held.n + 1, sizeof *held.cookies);
+    if (!held.cookies)
+        abort();
+    (void)snprintf(held.cookies[held.n++], sizeof *held.cookies, "%s", cookie);
+}
+
+static void held_remove(const char *cookie)
+{
+    LOCK_SCOPE(&held.lock);
+    char *there = held_find(cookie);
+    if (there)
+        memmove(there, held.cookies[--held.n], sizeof *held.cookies);
+}
+
+/* The mutex is held by somebody: is it an earlier daemon of ours? Then takes it away. Another thread's of
+ * this one is not (the collector and a Create work without a volume's gate), as long as it is known to hold
+ * it: a request that was not answered may have taken it all the same. */
 static int clear_own_ctl(const struct place *p, const char *id, const struct owner_self *self,
                          struct owner_record *r, struct error *err)
 {
@@ -118,9 +163,8 @@ static int clear_own_ctl(const struct place *p, const char *id, const struct own
     int rc = imagelock_holder(p, id, CTL_LOCK, &h, err);
     if (rc <= 0)
         return rc;
-    if (owner_parse(h.cookie, r) < 0 || !owner_is_self(r, self))
+    if (owner_parse(h.cookie, r) < 0 || !owner_is_self(r, self) || held_has(h.cookie))
         return 0;
-    /* A volume's gate lets one step run at a time, so this one is of a daemon before us, which has ended. */
     return imagelock_break(p, id, CTL_LOCK, &h, err);
 }
 
@@ -131,25 +175,17 @@ int ctl_holder(const struct place *p, const char *id, struct owner_record *ret, 
     return rc == 1 && owner_parse(h.cookie, ret) == 0 ? 1 : rc < 0 ? rc : 0;
 }
 
-int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
-             struct ctl *ret, struct error *err)
+/* Until the deadline. *before: it is ours since then at least. */
+static int wait_for_ctl(const struct place *p, const char *id, const struct owner_self *self,
+                        const char *cookie, moment deadline, moment *before, struct error *err)
 {
-    struct ctl c = { .held = true };
     struct owner_record r = { .host = "another host" };
-    char random[17];
-    identity_random_hex(random, 8);
-    (void)snprintf(c.id, sizeof c.id, "%s", id);
-    (void)snprintf(c.cookie, sizeof c.cookie, "%s/%s/%s/%s/%s/-", self->host->host, self->host->machine_id,
-                   self->host->boot_id, self->instance, random);
     for (;;) {
-        moment before = clock_now();
-        int rc = set_lock(p, id, CTL_LOCK, c.cookie, CTL_SECONDS, 0);
-        if (rc == 0) {
-            c.renewed = before;
-            *ret = c;
+        *before = clock_now();
+        int rc = set_lock(p, id, CTL_LOCK, cookie, CTL_SECONDS, 0);
+        if (rc == 0 || rc == -EEXIST)
             return 0;
-        }
-        if (rc != -EBUSY && rc != -EEXIST)
+        if (rc != -EBUSY)
             return place_error(p, rc, err, "cannot take the control lock rbdvol.ctl");
         rc = clear_own_ctl(p, id, self, &r, err);
         if (rc < 0)
@@ -161,6 +197,24 @@ int ctl_take(const struct place *p, const char *id, const struct owner_self *sel
     }
 }
 
+int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
+             struct ctl *ret, struct error *err)
+{
+    struct ctl c = { .held = true };
+    char random[17];
+    identity_random_hex(random, 8);
+    (void)snprintf(c.id, sizeof c.id, "%s", id);
+    (void)snprintf(c.cookie, sizeof c.cookie, "%s/%s/%s/%s/%s/-", self->host->host, self->host->machine_id,
+                   self->host->boot_id, self->instance, random);
+    held_add(c.cookie);
+    int rc = wait_for_ctl(p, id, self, c.cookie, deadline, &c.renewed, err);
+    if (rc < 0)
+        held_remove(c.cookie);
+    else
+        *ret = c;
+    return rc;
+}
+
 int ctl_check(const struct place *p, struct ctl *c, struct error *err)
 {
     int64_t age = clock_since_ms(c->renewed);
@@ -170,6 +224,7 @@ int ctl_check(const struct place *p, struct ctl *c, struct error *err)
     int rc = set_lock(p, c->id, CTL_LOCK, c->cookie, CTL_SECONDS, LIBRADOS_LOCK_FLAG_MUST_RENEW);
     if (rc == -ENOENT || rc == -EBUSY) {
         c->held = false;
+        held_remove(c->cookie);
         return error_set(err, -ESTALE,
                          "the control lock rbdvol.ctl lapsed in the middle of a step; try again");
     }
@@ -182,7 +237,9 @@ int ctl_check(const struct place *p, struct ctl *c, struct error *err)
 void ctl_drop(const struct place *p, struct ctl *c)
 {
     char object[IMAGE_ID_LEN + 16];
-    if (c->held)
-        (void)rados_unlock(p->io, image_header_object(c->id, object), CTL_LOCK, c->cookie);
+    if (!c->held)
+        return;
+    (void)rados_unlock(p->io, image_header_object(c->id, object), CTL_LOCK, c->cookie);
+    held_remove(c->cookie);
     c->held = false;
 }

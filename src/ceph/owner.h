@@ -57,9 +57,9 @@ struct ctl {
     moment renewed;
 };
 
-/* Takes the mutex, waiting until the deadline while another host has it. One that an earlier daemon of this
- * machine and instance left is taken over at once (two such daemons cannot run). -EBUSY: names the host that
- * has it. */
+/* Takes the mutex, waiting until the deadline while another host, or another thread, has it. One that an
+ * earlier daemon of this machine and instance left is taken over at once (two such daemons cannot run).
+ * -EBUSY: names the host that has it. */
 int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
              struct ctl *ret, struct error *err);
 

@@ -110,6 +110,40 @@ static void what_is_refused_notes_nothing_on_an_image_of_others(void **state)
     assert_non_null(strstr(i->spec, "noexec"));
 }
 
+struct noting {
+    struct fixture *fixture;
+    int rc;
+};
+
+static void *note(void *arg)
+{
+    struct noting *n = arg;
+    struct error err;
+    n->rc = create(n->fixture, "theirs", "{\"mount-options\":\"noexec\"}", &err);
+    return NULL;
+}
+
+/* It needs no gate to note something, and so comes while a Mount of this daemon has rbdvol.ctl. */
+static void noting_waits_for_a_mount_of_the_same_daemon(void **state)
+{
+    struct fixture *f = *state;
+    struct noting n = { .fixture = f, .rc = 1 };
+    struct parallel up;
+    pthread_t thread;
+    fake_image_add(NULL, "theirs");
+    fake_hold("map");
+    fixture_begin(&up, f, false, "theirs", "one");
+    fake_wait_held("map", 1);
+    unsigned before = fake_count("lock");
+    assert_int_equal(pthread_create(&thread, NULL, note, &n), 0);
+    fake_wait_count("lock", before + 2); /* it was refused, and tries again */
+    assert_int_equal(fake_count("break"), 0);
+    fake_go("map");
+    assert_int_equal(fixture_end(&up), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(n.rc, 0);
+}
+
 static void a_host_that_does_not_create_says_so(void **state)
 {
     struct fixture *f = *state;
@@ -489,6 +523,7 @@ int main(void)
         TEST(its_options_reach_the_image),
         TEST(what_exists_is_a_success_unless_it_contradicts),
         TEST(what_is_refused_notes_nothing_on_an_image_of_others),
+        TEST(noting_waits_for_a_mount_of_the_same_daemon),
         TEST(a_host_that_does_not_create_says_so),
         TEST(a_cluster_that_cannot_be_asked_is_no_reason_to_create),
         TEST(a_birth_that_fails_anywhere_leaves_nothing),
