@@ -3,9 +3,18 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
 
+#include "base/clock.h"
+#include "base/job.h"
+#include "base/log.h"
 #include "base/text.h"
+#include "ceph/blocklist.h"
 #include "ceph/imagehandle.h"
+
+#define FENCE_MS 20000
+#define AGAIN_S  5
 
 static int grow(rbd_image_t image, uint64_t size, struct error *err)
 {
@@ -74,6 +83,66 @@ int image_change(rbd_image_t image, const struct image_change *change, struct er
     return error_set(err, -EINVAL, "no such change");
 }
 
+/* Whose last writes may still be on their way: they must have been turned away before its lock is anybody
+ * else's. */
+struct unfinished {
+    struct place place;
+    rbd_image_t image;
+};
+
+/* Fences this connection's own client: its lock is left for the next taker, and the connection is replaced.
+ * While the monitors cannot be asked it stays open, which keeps the lock. */
+static int fence_own(void *arg, struct error *err)
+{
+    struct unfinished *u = arg;
+    char address[80];
+    int rc = connection_address(rados_ioctx_get_cluster(u->place.io), address, sizeof address, err);
+    if (rc < 0)
+        return rc;
+    do {
+        rc = blocklist_add(&u->place, address, clock_in_ms(FENCE_MS), err);
+        if (rc < 0 && rc != -EBUSY && rc != -EPERM)
+            (void)nanosleep(&(struct timespec){ .tv_sec = AGAIN_S }, NULL);
+    } while (rc < 0 && rc != -EBUSY && rc != -EPERM);
+    if (rc == -EPERM) /* nor may the next taker: it is kept out for as long as we live */
+        return rc;
+    log_notice("fenced own client=%s: what it has not finished does not land later", address);
+    (void)rbd_close(u->image); /* of a fenced client: this releases nothing */
+    return 0;
+}
+
+static void unfinished_free(void *arg)
+{
+    struct unfinished *u = arg;
+    place_done(&u->place);
+    free(u);
+}
+
+/* Goes on behind us when it takes long. */
+static void close_unfinished(const struct place *p, rbd_image_t image)
+{
+    struct error err;
+    struct unfinished *u = calloc(1, sizeof *u);
+    if (!u)
+        abort();
+    *u = (struct unfinished){ .place = place_again(p), .image = image };
+    if (job_run(fence_own, unfinished_free, u, clock_in_ms(FENCE_MS), &err) < 0)
+        log_warning("the lock of an image is kept, whose rollback was cut off: %s", err.msg);
+}
+
+/* With the lock. What was given up by a time-out was not called back; all but a rollback changes only what
+ * the next one to have the lock is told in the same order. */
+static int change_locked(const struct place *p, rbd_image_t image, const struct image_change *change,
+                         struct error *err)
+{
+    int rc = image_change(image, change, err);
+    if (rc < 0 && rc != -ENODEV && change->what == IMAGE_SNAP_ROLLBACK)
+        close_unfinished(p, image);
+    else
+        (void)rbd_close(image); /* releases the lock */
+    return rc;
+}
+
 int image_change_free(const struct place *p, const char *id, const struct image_change *change,
                       struct error *err)
 {
@@ -83,8 +152,9 @@ int image_change_free(const struct place *p, const char *id, const struct image_
         return rc;
     rc = imagehandle_lock(image, err);
     if (rc == 0)
-        rc = image_change(image, change, err);
-    (void)rbd_close(image); /* releases the lock */
+        rc = change_locked(p, image, change, err);
+    else
+        (void)rbd_close(image);
     if (rc == -ESHUTDOWN) { /* fenced: the connection is replaced */
         struct error why = *err;
         rc = place_error(p, rc, err, "%s", why.msg);

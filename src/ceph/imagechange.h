@@ -13,7 +13,8 @@
 int image_change(rbd_image_t image, const struct image_change *change, struct error *err);
 
 /* An image that nobody owns: opens it, takes its managed lock EXCLUSIVE for as long as the change takes. The
- * caller holds rbdvol.ctl and has just seen that the lock is free. -EBUSY: somebody has taken it all the
- * same; -EOPNOTSUPP: the image has no such lock. */
+ * caller holds rbdvol.ctl and has just seen that the lock is free. A rollback that fails keeps the lock, and
+ * has this connection's client fenced: what it had on its way would land over the next owner's data. -EBUSY:
+ * somebody has taken it all the same; -EOPNOTSUPP: the image has no such lock. */
 int image_change_free(const struct place *p, const char *id, const struct image_change *change,
                       struct error *err);

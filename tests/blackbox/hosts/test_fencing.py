@@ -5,12 +5,14 @@ The old owner's container writes without end. The new owner writes every block o
 block by block: a single late write of the old owner would show.
 """
 
+import contextlib
+import json
 import signal
 import time
 
 import stamps
 from host import BLOCKLIST
-from image import exported
+from image import checksum, exported
 from owners import DAY, fenced_for, is_lost, owner_address
 from process import Process
 from threads import at_once, timed
@@ -184,11 +186,11 @@ def test_no_late_write_lands_after_an_admin_took_the_lock_of_a_host_that_is_cut_
         story.end()
 
 
-def with_its_header_on(cluster, d, osd):
+def with_its_header_on(cluster, d, osd, is_fit=lambda volume: True, **opts):
     """Makes a volume whose header object is on this OSD. Its name."""
     for n in range(40):
-        d.create(f"apart{n}", size="64M", fstype="ext4", object_size="64K")
-        if cluster.primary(cluster.header(f"apart{n}")) == osd:
+        d.create(f"apart{n}", size="64M", fstype="ext4", object_size="64K", **opts)
+        if cluster.primary(cluster.header(f"apart{n}")) == osd and is_fit(f"apart{n}"):
             return f"apart{n}"
     raise AssertionError("no header came to lie there")
 
@@ -239,3 +241,52 @@ def test_no_late_write_lands_after_a_cut_from_the_data_alone(host, cluster, netw
     let_pass(BLOCKLIST)
     story.check_image()
     story.end()
+
+
+@contextlib.contextmanager
+def kept_on(cluster, osd, *objects):
+    """These are on this OSD meanwhile, wherever else they would be."""
+    moved = {}
+    for name in objects:
+        where = json.loads(cluster.ceph("osd", "map", "rbd", name, "--format", "json"))
+        if where["acting_primary"] != osd:
+            moved[where["pgid"]] = where["acting_primary"]
+    cluster.ceph("osd", "set-require-min-compat-client", "luminous")
+    for pg, was in moved.items():
+        cluster.ceph("osd", "pg-upmap-items", pg, str(was), str(osd))
+    until(lambda: {cluster.primary(name) for name in objects} == {osd}, "the objects to move", 60)
+    yield
+    for pg in moved:
+        cluster.ceph("osd", "rm-pg-upmap-items", pg)
+
+
+def mounted_as_soon_as_may_be(d, volume):
+    until(lambda: d.call("Mount", {"Name": volume, "ID": "x"}).status == 200, f"{volume} to be had", 60, interval=1)
+    return d.get(volume)["Mountpoint"]
+
+
+def roll_back_while_cut(cluster, network, old, volume):
+    """Cut from the data, not from the header."""
+    old.host.cut_from(network.addresses[2])
+    assert "was cut off" in old.declines("snap", "rollback", f"{volume}@mon")
+
+
+def test_no_late_write_of_a_rollback_lands(host, cluster, network):
+    """The daemon's own client rolls back, with time-outs: what it gave up may be on its way, as a mapper's writes may."""
+    old, new = host().daemon(), host().daemon()
+    with kept_on(cluster, 0, "rbd_directory", "rbd_info"):
+        volume = with_its_header_on(cluster, old, 0, lambda name: cluster.primary(f"rbd_id.{name}") == 0 and
+                                    cluster.primary(cluster.info(name)["block_name_prefix"] + ".0000000000000000") == 1,
+                                    features="layering+exclusive-lock")
+        old.mount(volume, "x")
+        old.does("snap", "create", f"{volume}@mon")
+        Writer(old.host, old.mount(volume, "x"), "after").once()
+        for _ in range(2):
+            old.unmount(volume, "x")
+        roll_back_while_cut(cluster, network, old, volume)
+        Writer(new.host, mounted_as_soon_as_may_be(new, volume), "new").once()
+        new.unmount(volume, "x")
+        left = checksum(cluster, volume)
+        old.host.heal_from(network.addresses[2])
+        let_pass(BACK_WITHIN)
+        assert checksum(cluster, volume) == left, "the old host rolled back what another had written"
