@@ -377,11 +377,14 @@ int image_swap_meta(const struct place *p, const char *id, const char *key, cons
     char object[IMAGE_ID_LEN + 16], full[NAME_BYTES];
     (void)snprintf(full, sizeof full, META "%s", key);
     const char *keys[] = { full }, *values[] = { to };
-    size_t klens[] = { strlen(full) }, vlens[] = { strlen(to) };
+    size_t klens[] = { strlen(full) }, vlens[] = { to ? strlen(to) : 0 };
     int differs = 0;
     rados_write_op_t op = rados_create_write_op();
     rados_write_op_omap_cmp2(op, full, LIBRADOS_CMPXATTR_OP_EQ, from, strlen(full), strlen(from), &differs);
-    rados_write_op_omap_set2(op, keys, values, klens, vlens, 1);
+    if (to)
+        rados_write_op_omap_set2(op, keys, values, klens, vlens, 1);
+    else
+        rados_write_op_omap_rm_keys2(op, keys, klens, 1);
     int rc = rados_write_op_operate(op, p->io, image_header_object(id, object), NULL, 0);
     rados_release_write_op(op);
     if (rc == -ECANCELED || rc == -ENOENT)

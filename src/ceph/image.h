@@ -87,8 +87,8 @@ int image_data_pool(const struct place *p, const char *id, char *pool, size_t si
 int image_set_meta(const struct place *p, const char *id, const char *key, const char *value,
                    struct error *err);
 
-/* The same, if the value is `from` until then. 1: it was; 0: it was another, or there was none (or no such
- * image). */
+/* The same, if the value is `from` until then (to NULL: removes the key). 1: it was; 0: it was another, or
+ * there was none (or no such image). */
 int image_swap_meta(const struct place *p, const char *id, const char *key, const char *from, const char *to,
                     struct error *err);
 

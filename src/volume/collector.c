@@ -94,7 +94,10 @@ static int collect(struct volumes *e, const struct place *p, const struct image_
         rc = is_abandoned(e, p, image, id, &h, &mark, &lock, err);
     if (rc <= 0)
         return rc;
-    rc = mark.final[0] ? image_id_object(p, mark.final, final_id, err) : -ENOENT;
+    if (strcmp(mark.final, name) == 0) /* a Create that was being taken back has its first name again */
+        rc = image_finish_rename(p, mark.temp, name, id, err) < 0 ? err->code : -ENOENT;
+    else
+        rc = mark.final[0] ? image_id_object(p, mark.final, final_id, err) : -ENOENT;
     bool renamed = rc == 0 && strcmp(final_id, id) == 0;
     if (renamed)
         rc = image_finish_rename(p, name, mark.final, id, err);

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "volume/making.h"
 
+#define MARK_TRIES 3
+
 /* Held, mounted or worked on? */
 static bool in_use_here(struct volumes *e, const struct image_name *name)
 {
@@ -143,43 +145,59 @@ static int look_headerless(const struct place *p, const char *name, const char *
 
 /* The image still has this name, but a rename away from it was begun: is it half done? Then it is finished,
  * and the name is nobody's: -ENOENT. A mark alone says nothing: nothing of the rename may ever have landed.
- */
+ * But that of a Create which is being taken back (volume/reversal.h): who made it was told that it failed,
+ * and whoever used it would have it taken away. */
 static int finish_leaving(const struct place *p, const struct making *m, const char *id, struct error *err)
 {
     char final_id[IMAGE_ID_LEN + 1];
-    int rc = image_id_object(p, m->final, final_id, err);
-    if (rc == -ENOENT || (rc == 0 && strcmp(final_id, id) != 0))
+    bool doomed = strncmp(m->final, IMAGE_TEMP_NEW, strlen(IMAGE_TEMP_NEW)) == 0;
+    int rc = doomed ? 0 : image_id_object(p, m->final, final_id, err);
+    if (!doomed && (rc == -ENOENT || (rc == 0 && strcmp(final_id, id) != 0)))
         return 0;
     if (rc == 0)
-        rc = image_finish_rename(p, m->temp, m->final, id, err);
+        rc = doomed ? image_rename(p, m->temp, m->final, id, err)
+                    : image_finish_rename(p, m->temp, m->final, id, err);
     if (rc < 0)
         return rc;
     log_notice("finished an interrupted rename image=%s id=%s", m->final, id);
     return error_set(err, -ENOENT, "it has been renamed to '%s'", m->final);
 }
 
+/* What the image's mark says of its name is settled, and it can be used. 1: it is; 0: the mark has just been
+ * changed, and is to be read again. */
+static int settle_mark(const struct place *p, const char *name, const char *id, const struct image_header *h,
+                       struct error *err)
+{
+    struct making m;
+    if (!h->making || making_decode(h->making, &m) < 0)
+        return 1;
+    if (strcmp(m.final, name) == 0) {
+        /* Its rename may lack the last of three writes: `rbd rm` of the temporary name would delete the
+         * volume. The mark goes only as it was read: whoever takes the image back turns it round. */
+        int rc = image_finish_rename(p, m.temp, name, id, err);
+        return rc < 0 ? rc : image_swap_meta(p, id, MAKING_KEY, h->making, NULL, err);
+    }
+    int rc = strcmp(m.temp, name) == 0 ? finish_leaving(p, &m, id, err) : 0;
+    return rc < 0 ? rc : 1;
+}
+
 int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret,
                   struct error *err)
 {
-    auto_header struct image_header h = { 0 };
-    struct making m;
-    int rc = image_read_header(p, id, &h, err);
-    if (rc == -ENOENT)
-        return look_headerless(p, name, id, err);
-    if (rc < 0)
-        return rc;
-    if (h.making && making_decode(h.making, &m) == 0 && strcmp(m.final, name) == 0) {
-        /* Its rename may lack the last of three writes: `rbd rm` of the temporary name would delete the
-         * volume. */
-        rc = image_finish_rename(p, m.temp, name, id, err);
+    for (int tries = 0; tries < MARK_TRIES; tries++) {
+        auto_header struct image_header h = { 0 };
+        int rc = image_read_header(p, id, &h, err);
+        if (rc == -ENOENT)
+            return look_headerless(p, name, id, err);
         if (rc == 0)
-            rc = image_set_meta(p, id, MAKING_KEY, NULL, err);
-    } else if (h.making && making_decode(h.making, &m) == 0 && strcmp(m.temp, name) == 0) {
-        rc = finish_leaving(p, &m, id, err);
+            rc = settle_mark(p, name, id, &h, err);
+        if (rc < 0)
+            return rc;
+        if (rc == 0)
+            continue;
+        *ret = h;
+        h = (struct image_header){ 0 };
+        return 0;
     }
-    if (rc < 0)
-        return rc;
-    *ret = h;
-    h = (struct image_header){ 0 };
-    return 0;
+    return error_set(err, -EAGAIN, "another client has just replaced image '%s': try again", name);
 }

@@ -294,6 +294,45 @@ struct birth {
     struct error err;
 };
 
+/* A Create that another host is taking back, but has not got further than the mark. */
+static const char going_back[] = "{\"version\":1,\"final\":\"rbdvol.new.0a\",\"temp\":\"db\",\"since\":1}";
+
+static void what_is_being_taken_back_is_nobodys_any_more(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_set(&i->making, going_back);
+    assert_int_equal(fixture_mount(f, "db", "one", &err), -ENOENT);
+    assert_string_equal(i->listed, "rbdvol.new.0a");
+    assert_int_equal(fake_mapping_count(), 0);
+}
+
+static void *find_it(void *arg)
+{
+    struct birth *b = arg;
+    b->rc = fixture_mount(b->fixture, "db", "one", &b->err);
+    return NULL;
+}
+
+/* Between the look at the mark and its removal. */
+static void a_mark_that_is_turned_round_is_not_taken_away(void **state)
+{
+    struct fixture *f = *state;
+    struct birth b = { .fixture = f };
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_set(&i->making, "{\"version\":1,\"final\":\"db\",\"temp\":\"rbdvol.new.0a\",\"since\":1}");
+    fake_hold("image_drop_meta");
+    assert_int_equal(pthread_create(&b.thread, NULL, find_it, &b), 0);
+    fake_wait_held("image_drop_meta", 1);
+    fake_image_set(&i->making, going_back);
+    fake_go("image_drop_meta");
+    pthread_join(b.thread, NULL);
+    assert_int_equal(b.rc, -ENOENT);
+    assert_string_equal(i->listed, "rbdvol.new.0a");
+    assert_non_null(i->making);
+}
+
 static void *be_born(void *arg)
 {
     struct birth *b = arg;
@@ -531,6 +570,8 @@ int main(void)
         TEST(a_rename_whose_outcome_is_unknown_is_settled_by_looking),
         TEST(a_rename_that_cannot_be_looked_at_is_taken_back),
         TEST(what_somebody_found_is_not_taken_back),
+        TEST(what_is_being_taken_back_is_nobodys_any_more),
+        TEST(a_mark_that_is_turned_round_is_not_taken_away),
         TEST(the_loser_of_a_race_looks_at_the_winners),
         TEST(many_creates_on_one_host_make_one_image),
         TEST(a_create_that_takes_too_long_goes_on_and_is_joined),
