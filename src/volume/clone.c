@@ -29,6 +29,7 @@ struct source {
     char id[IMAGE_ID_LEN + 1];
     char snap[SNAP_NAME_MAX + 1];
     char pending[PENDING_KEY_MAX + 1]; /* "": the snapshot was there before */
+    bool rolling;                      /* a rollback of it was cut off, which is none of the clone's */
 };
 
 static void source_done(struct source *s)
@@ -56,7 +57,7 @@ static int source_find(struct volumes *e, const struct createopts *asked, struct
 }
 
 /* The clone's spec: its source's, and what was asked for. */
-static int take_spec(const struct source *s, struct createopts *asked, struct error *err)
+static int take_spec(struct source *s, struct createopts *asked, struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1];
     auto_header struct image_header h = { 0 };
@@ -66,6 +67,7 @@ static int take_spec(const struct source *s, struct createopts *asked, struct er
         rc = error_set(err, -ENODEV, "option from: image '%s' is gone", image_name_full(&s->name, full));
     if (rc < 0)
         return rc;
+    s->rolling = h.rolling != NULL;
     of = *to;
     of.adopt = true;
     of.fresh = false;
@@ -168,6 +170,8 @@ static int make(struct birth *b, const struct source *s, struct createopts *aske
     rc = image_clone(&s->place, s->name.image, s->snap, b->place, b->mark.temp, &asked->layout, err);
     if (rc == 0)
         rc = birth_open(b, err);
+    if (rc == 0 && s->rolling) /* the clone has a copy of the mark */
+        rc = image_set_meta(b->place, b->id, ROLLING_KEY, NULL, err);
     if (rc == 0 && grow)
         rc = imagefill_grow(b->fill, asked->layout.size, err);
     return birth_end(b, &asked->spec, rc, err);

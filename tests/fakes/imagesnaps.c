@@ -75,6 +75,7 @@ int image_clone(const struct place *from, const char *name, const char *snap, co
     fake_lock();
     made->content = source->content;
     made->written = source->written;
+    made->rolling = source->rolling ? strdup(source->rolling) : NULL;
     fake_unlock();
     return fake_call_end("image_clone", name, err);
 }

@@ -52,6 +52,21 @@ static void a_clone_of_what_is_mounted_here(void **state)
     fixture_unmount(f, "db", ID, &err);
 }
 
+/* Of a snapshot, which is whole, the image not. */
+static void a_clone_has_nothing_to_roll_back(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    (void)snprintf(i->snaps[0], sizeof i->snaps[0], "mon");
+    i->snapshots = true;
+    fake_image_set(&i->rolling, "mon");
+    assert_int_equal(make_clone(f, "{\"from\":\"db@mon\"}", &err), 0);
+    assert_null(fake_image_find("rbd", "copy")->rolling);
+    assert_int_equal(fixture_mount(f, "copy", ID, &err), 0);
+    assert_int_equal(fixture_unmount(f, "copy", ID, &err), 0);
+}
+
 static void what_a_clone_that_fails_leaves_is_collected(void **state)
 {
     struct fixture *f = *state;
@@ -112,6 +127,7 @@ static void a_snapshot_is_mounted_without_a_lock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_clone_has_nothing_to_roll_back),
         TEST(a_clone_of_what_is_mounted_here),
         TEST(what_a_clone_that_fails_leaves_is_collected),
         TEST(what_makes_no_sense_is_refused),
