@@ -45,11 +45,56 @@ int lookup_local(struct volumes *e, const struct volume_name *name, struct image
     return 0;
 }
 
+/* Does a caller of this ID hold it? */
+static bool held_here(struct volumes *e, const struct image_name *name, const char *id)
+{
+    struct volume *v = registry_find(&e->registry, name);
+    if (!v)
+        return false;
+    pthread_mutex_lock(&v->lock);
+    bool held = holders_find(&v->holders, id) != NULL;
+    pthread_mutex_unlock(&v->lock);
+    registry_release(&e->registry, v);
+    return held;
+}
+
+int lookup_held(struct volumes *e, const struct volume_name *name, const char *id, struct image_name *ret)
+{
+    for (unsigned i = 0; i < e->settings->npools && !name->image.pool[0]; i++) {
+        in_pool(e, i, &name->image, ret);
+        if (held_here(e, ret, id))
+            return 1;
+    }
+    return 0;
+}
+
+static int ambiguous(const struct image_name *one, const struct image_name *other, struct error *err)
+{
+    char a[IMAGE_NAME_MAX + 1], b[IMAGE_NAME_MAX + 1];
+    return error_set(err, -EEXIST, "'%s' is ambiguous: write '%s' or '%s'", one->image,
+                     image_name_full(one, a), image_name_full(other, b));
+}
+
+/* It is in use here; in another pool, too? */
+static int check_only_one(struct volumes *e, const struct volume_name *name, const struct image_name *used,
+                          struct error *err)
+{
+    for (unsigned i = 0; i < e->settings->npools && !name->image.pool[0]; i++) {
+        struct image_name other;
+        in_pool(e, i, &name->image, &other);
+        if (strcmp(other.pool, used->pool) != 0 && in_use_here(e, &other))
+            return ambiguous(used, &other, err);
+    }
+    return 0;
+}
+
 int lookup_name(struct volumes *e, const struct volume_name *name, struct image_name *ret, struct error *err)
 {
     struct image_name found = { 0 }, other = { 0 };
     unsigned n = 0;
-    if (lookup_local(e, name, ret) || name->image.pool[0] || e->settings->npools == 1)
+    if (lookup_local(e, name, ret))
+        return check_only_one(e, name, ret, err);
+    if (name->image.pool[0] || e->settings->npools == 1)
         return 0;
     for (unsigned i = 0; i < e->settings->npools; i++) {
         struct image_name here;
@@ -69,11 +114,7 @@ int lookup_name(struct volumes *e, const struct volume_name *name, struct image_
         return error_set(err, -ENOENT, "no such volume: no pool of this host has an image '%s'",
                          name->image.image);
     *ret = found;
-    if (n == 1)
-        return 0;
-    char a[IMAGE_NAME_MAX + 1], b[IMAGE_NAME_MAX + 1];
-    return error_set(err, -EEXIST, "'%s' is ambiguous: write '%s' or '%s'", name->image.image,
-                     image_name_full(&found, a), image_name_full(&other, b));
+    return n == 1 ? 0 : ambiguous(&found, &other, err);
 }
 
 int lookup_text(struct volumes *e, const char *text, struct image_name *ret, struct error *err)

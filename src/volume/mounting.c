@@ -206,12 +206,15 @@ static int mount_known(struct volumes *e, struct volume *v, const char *id, cons
 int mount_volume(struct volumes *e, const char *text, const char *id, const struct caller *caller,
                  moment deadline, char mountpoint[static PATH_MAX], struct grant **grant, struct error *err)
 {
+    struct volume_name name;
     struct image_name image;
     char full[IMAGE_NAME_MAX + 1];
     moment begin = clock_now();
     int rc = holders_check_id(id, err);
     if (rc == 0)
-        rc = lookup_text(e, text, &image, err);
+        rc = name_parse(e->settings, text, &name, err);
+    if (rc == 0 && !lookup_held(e, &name, id, &image))
+        rc = lookup_name(e, &name, &image, err);
     if (rc < 0)
         return error_prefix(err, "cannot mount '%.100s'", text);
     struct volume *v = registry_get(&e->registry, &image);
@@ -278,7 +281,8 @@ int unmount_volume(struct volumes *e, const char *text, const char *id, moment d
         rc = name_parse(e->settings, text, &name, err);
     if (rc < 0)
         return error_prefix(err, "cannot unmount '%.100s'", text);
-    lookup_local(e, &name, &image); /* never asks the cluster: what is not here is unmounted */
+    if (!lookup_held(e, &name, id, &image))
+        lookup_local(e, &name, &image); /* never asks the cluster: what is not here is unmounted */
     struct volume *v = registry_find(&e->registry, &image);
     if (!v)
         return 0;

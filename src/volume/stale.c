@@ -165,7 +165,8 @@ int release_holder(struct volumes *e, const char *text, const char *id, bool for
     int rc = name_parse(e->settings, text, &name, err);
     if (rc < 0)
         return rc;
-    lookup_local(e, &name, &image);
+    if (!id || !lookup_held(e, &name, id, &image))
+        lookup_local(e, &name, &image);
     struct volume *v = registry_find(&e->registry, &image);
     if (!v)
         return error_set(err, -ENOENT, "cannot release '%s': nobody holds it on this host",
