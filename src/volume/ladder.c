@@ -66,6 +66,19 @@ static int check_name(const struct volume *v, const struct place *p, struct erro
     return rc;
 }
 
+/* What a mapping that was just made lacks yet; rbdvol.ctl goes with the last of it. */
+static int up_map_end(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
+{
+    int rc = check_name(v, p, err);
+    if (rc == 0)
+        rc = mapping_complete(p, v, err);
+    if (rc == 0 && !v->mapping.ro)
+        rc = owner_write(p, v->image_id, &e->self, v->mapping.id, v->mapping.address, err);
+    if (rc == 0)
+        ctl_drop(p, &v->ctl); /* the managed lock and the record say it now; of a snapshot the watch does */
+    return rc;
+}
+
 static int up_map(struct volumes *e, struct volume *v, struct error *err)
 {
     struct mapping m = { .control = -1 };
@@ -92,14 +105,7 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
         (void)snprintf(v->facts.mapper_why, sizeof v->facts.mapper_why, "%s", why);
     }
     arrive(e, v, RUNG_MAPPED); /* from here on descending unmaps, whatever is missing yet */
-    rc = check_name(v, &p, err);
-    if (rc == 0)
-        rc = mapping_complete(&p, v, err);
-    if (rc == 0 && !m.ro)
-        rc = owner_write(&p, v->image_id, &e->self, m.id, v->mapping.address, err);
-    if (rc == 0)
-        ctl_drop(&p, &v->ctl); /* the managed lock and the record say it now; of a snapshot the watch does */
-    return rc;
+    return up_map_end(e, v, &p, err);
 }
 
 static int up_check(struct volumes *e, struct volume *v, struct error *err)
@@ -108,6 +114,8 @@ static int up_check(struct volumes *e, struct volume *v, struct error *err)
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "checking");
     int rc = engine_place(e, &v->name, &p, err);
+    if (rc == 0 && v->ctl.held) /* turned round on its way down, where it had come half mapped from */
+        rc = up_map_end(e, v, &p, err);
     if (rc == 0 && !v->device)
         rc = device_start(&v->device, err);
     if (rc == 0)
