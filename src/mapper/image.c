@@ -204,9 +204,13 @@ static void io_ended(struct image_io *io, int rc)
 
 static void on_complete(rbd_completion_t c, void *arg)
 {
+    struct image_io *io = arg;
     ssize_t rc = rbd_aio_get_return_value(c);
     rbd_aio_release(c);
-    io_ended(arg, rc < 0 ? (int)rc : 0);
+    /* Somebody shrank the image: what is not there is zeros, and not what the buffer held before. */
+    if (io->op == IMAGE_READ && rc >= 0 && (uint64_t)rc < io->length)
+        memset(io->data + rc, 0, io->length - (uint64_t)rc);
+    io_ended(io, rc < 0 ? (int)rc : 0);
 }
 
 static int submit(struct image *im, struct image_io *io, rbd_completion_t c)

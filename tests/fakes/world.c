@@ -383,9 +383,7 @@ int image_set_meta(const struct place *p, const char *id, const char *key, const
 int image_swap_meta(const struct place *p, const char *id, const char *key, const char *from, const char *to,
                     struct error *err)
 {
-    char name[256];
-    const char *call = to ? "image_swap_meta" : "image_drop_meta";
-    int rc = fake_call(call, key, err);
+    int rc = fake_call(to ? "image_swap_meta" : "image_drop_meta", key, err);
     if (rc < 0)
         return rc;
     {
@@ -396,13 +394,9 @@ int image_swap_meta(const struct place *p, const char *id, const char *key, cons
             return 0;
         free(*field);
         *field = copy_of(to);
-        memcpy(name, image->listed, sizeof name);
     }
-    if (to)
-        fake_changed("swap %s", key);
-    else
-        fake_changed("unset %s %s", name, key);
-    rc = fake_call_end(call, key, err);
+    fake_changed("%s %s", to ? "swap" : "drop", key);
+    rc = fake_call_end("image_swap_meta", key, err);
     return rc < 0 ? rc : 1;
 }
 
