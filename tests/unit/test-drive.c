@@ -482,32 +482,6 @@ static void a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry(void
     expect_no_trouble(f, "db");
 }
 
-/* A second volume of that name, in a pool that comes before, was made and mounted meanwhile. */
-static void a_name_without_a_pool_keeps_its_meaning_for_its_holder(void **state)
-{
-    struct fixture *f = *state;
-    struct error err;
-    struct fake_pool *ssd = fake_pool_add("ssd", "");
-    fixture_stop(f);
-    f->settings.npools = 2;
-    (void)snprintf(f->settings.pools[1], sizeof f->settings.pools[1], "ssd");
-    fixture_start(f);
-    fake_volume_add(ssd, "db");
-    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
-    fake_volume_add(NULL, "db");
-    assert_int_equal(fixture_mount(f, "rbd/db", "two", &err), 0);
-    assert_int_equal(fixture_mount(f, "db", "three", &err), -EEXIST);
-    assert_non_null(strstr(err.msg, "write 'rbd/db' or 'ssd/db'"));
-    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
-    assert_int_equal(fixture_holders(f, "db"), 1); /* of rbd/db */
-    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
-    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
-    fixture_settle(f);
-    assert_int_equal(fake_mount_count(), 1);
-    assert_int_equal(fixture_unmount(f, "rbd/db", "two", &err), 0);
-    expect_down(f, "db");
-}
-
 /* Its owner record could not be written, nor could it be unmapped then: whoever comes goes on from there. */
 static void a_mapping_that_was_not_finished_is_before_it_is_mounted(void **state)
 {
@@ -591,7 +565,6 @@ int main(void)
         TEST(a_mount_after_an_unmount_that_failed_has_the_volume_without_its_trouble),
         TEST(a_mount_during_a_descent_turns_it_round),
         TEST(a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry),
-        TEST(a_name_without_a_pool_keeps_its_meaning_for_its_holder),
         TEST(a_mapping_that_was_not_finished_is_before_it_is_mounted),
         TEST(what_was_unmounted_by_hand_is_mounted_again_for_the_next),
         TEST(what_was_mounted_over_is_handed_to_nobody),

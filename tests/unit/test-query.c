@@ -313,10 +313,34 @@ static void a_namespace_is_spelled_in_full(void **state)
     json_decref(j);
 }
 
+/* A second volume of that name, in a pool that comes before, was made and mounted meanwhile. */
+static void a_name_without_a_pool_keeps_its_meaning_for_its_holder(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_pool *ssd = add_ssd(f);
+    fake_volume_add(ssd, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "rbd/db", "two", &err), 0);
+    assert_int_equal(fixture_mount(f, "db", "three", &err), -EEXIST);
+    assert_non_null(strstr(err.msg, "write 'rbd/db' or 'ssd/db'"));
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    assert_int_equal(fixture_holders(f, "db"), 1); /* of rbd/db */
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    fixture_settle(f);
+    assert_int_equal(fake_mount_count(), 1);
+    assert_int_equal(fixture_unmount(f, "rbd/db", "two", &err), 0);
+    fixture_settle(f);
+    assert_int_equal(fake_mount_count(), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(a_name_without_a_pool_keeps_its_meaning_for_its_holder),
         TEST(get_answers_what_is_half_removed),
         TEST(get_says_not_found_only_if_the_cluster_does),
         TEST(get_never_calls_a_bad_answer_of_the_cluster_a_bad_name),
