@@ -2,11 +2,15 @@
 #include "ceph/checkup.h"
 
 #include <errno.h>
+#include <rbd/librbd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define OBJECT "rbdvol.doctor"
+#include "base/cleanup.h"
+
+#define OBJECT    "rbdvol.doctor"
+#define NAMES_MAX (1 << 20) /* bytes of all namespaces' names */
 
 /* With any other value than this, volumes would not be safe. */
 static const struct {
@@ -78,4 +82,29 @@ int checkup_pool(rados_t rados, const char *pool, const char *ns, struct error *
     rc = try_all(io, pool, err);
     rados_ioctx_destroy(io);
     return rc;
+}
+
+static bool may_read(rados_ioctx_t io, const char *ns)
+{
+    uint64_t size;
+    time_t mtime;
+    rados_ioctx_set_namespace(io, ns);
+    int rc = rados_stat(io, "rbd_directory", &size, &mtime);
+    return rc == 0 || rc == -ENOENT;
+}
+
+int checkup_namespaces(rados_t rados, const char *pool, void (*found)(void *arg, const char *ns, bool open),
+                       void *arg, struct error *err)
+{
+    rados_ioctx_t io;
+    size_t size = NAMES_MAX;
+    auto_free char *names = malloc(NAMES_MAX);
+    int rc = names ? rados_ioctx_create(rados, pool, &io) : -ENOMEM;
+    if (rc < 0)
+        return denied(rc, pool, "open anything", err);
+    rc = rbd_namespace_list(io, names, &size);
+    for (const char *ns = names; rc >= 0 && ns < names + size; ns += strlen(ns) + 1)
+        found(arg, ns, may_read(io, ns));
+    rados_ioctx_destroy(io);
+    return rc < 0 && rc != -ENOENT && rc != -EPERM ? denied(rc, pool, "list the namespaces", err) : 0;
 }

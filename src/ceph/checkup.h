@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rados/librados.h>
+#include <stdbool.h>
 
 #include "ceph/connection.h"
 
@@ -16,3 +17,8 @@ int checkup_conf(const struct connection_options *opts,
  * -ENODEV: there is no such pool; -EPERM: the key may not. Unbounded while the monitors hang: run it in a
  * job. */
 int checkup_pool(rados_t rados, const char *pool, const char *ns, struct error *err);
+
+/* Calls found() for each namespace that was made in the pool: may the key read it? A key for one namespace
+ * alone sees none. As unbounded as the last. */
+int checkup_namespaces(rados_t rados, const char *pool, void (*found)(void *arg, const char *ns, bool open),
+                       void *arg, struct error *err);

@@ -24,6 +24,32 @@ static void overridden(void *arg, const char *option, const char *value)
                  "it sets %s=%s; rbdvol overrides that, but `rbd` and qemu do not", option, value);
 }
 
+/* "a, b (not: c)" */
+struct namespaces {
+    char open[400], closed[400];
+};
+
+static void note_namespace(void *arg, const char *ns, bool open)
+{
+    struct namespaces *n = arg;
+    char *to = open ? n->open : n->closed;
+    size_t at = strlen(to);
+    (void)snprintf(to + at, sizeof n->open - at, "%s%s", at ? ", " : "", ns);
+}
+
+/* Those of others are no problem. */
+static void ask_namespaces(rados_t rados, const char *pool, struct findings *f)
+{
+    struct error err;
+    struct namespaces n = { "", "" };
+    if (checkup_namespaces(rados, pool, note_namespace, &n, &err) < 0)
+        findings_add(f, FINDING_WARNING, "pool", "", "%s", err.msg);
+    else if (n.open[0] || n.closed[0])
+        findings_add(f, FINDING_OK, "pool", "", "namespaces of '%s' that the key opens: %s%s%s%s", pool,
+                     n.open[0] ? n.open : "none", n.closed[0] ? " (not: " : "", n.closed,
+                     n.closed[0] ? ")" : "");
+}
+
 static void ask_pools(rados_t rados, const struct settings *s, struct findings *f)
 {
     struct error err;
@@ -41,6 +67,8 @@ static void ask_pools(rados_t rados, const struct settings *s, struct findings *
             findings_add(f, FINDING_PROBLEM, "pool", mend, "%s", err.msg);
         else
             findings_add(f, FINDING_OK, "pool", "", "'%s' can be read, written and locked", s->pools[i]);
+        if (rc == 0)
+            ask_namespaces(rados, s->pools[i], f);
     }
 }
 

@@ -15,6 +15,7 @@
 #include "volume/making.h"
 #include "volume/reversal.h"
 #include "volume/takeover.h"
+#include "volume/walk.h"
 
 #define OLD_S 3600 /* a Create that is still at it is younger */
 
@@ -24,10 +25,11 @@ struct found {
     size_t n;
 };
 
-/* In one pool. */
+/* In one place. */
 struct round {
     struct volumes *engine;
     const struct place *place;
+    unsigned left; /* of all places: removed images that are to be purged soon */
 };
 
 static void note(void *arg, const char *name, const char *id)
@@ -118,42 +120,45 @@ static void take_back(void *arg, const struct image_trashed *one)
                     err.msg);
 }
 
-/* How many removed images are to be purged soon. */
-static unsigned collect_pool(struct volumes *e, const char *pool)
+static int collect_named(struct volumes *e, const struct place *p, const struct image_name *where,
+                         struct error *err)
 {
-    unsigned left = 0;
-    struct error err;
     struct found found = { 0 };
-    struct image_name where = { 0 };
-    auto_place struct place p = PLACE_NONE;
-    (void)snprintf(where.pool, sizeof where.pool, "%s", pool);
-    (void)snprintf(where.ns, sizeof where.ns, "%s", e->settings->ns);
-    int rc = engine_place(e, &where, &p, &err);
-    if (rc == 0)
-        rc = image_list(&p, note, &found, &err);
+    struct image_name name = *where;
+    int rc = image_list(p, note, &found, err);
     for (size_t i = 0; rc == 0 && i < found.n; i++) {
         struct error one;
-        (void)snprintf(where.image, sizeof where.image, "%s", found.names[i]);
-        if (collect(e, &p, &where, &one) < 0)
-            log_warning("cannot clear away image=%s: %s", where.image, one.msg);
+        memcpy(name.image, found.names[i], sizeof name.image);
+        if (collect(e, p, &name, &one) < 0)
+            log_warning("cannot clear away image=%s: %s", name.image, one.msg);
     }
     free(found.names);
+    return rc;
+}
+
+static int collect_place(void *arg, const struct image_name *where, const struct place *p, struct error *err)
+{
+    struct round *r = arg;
+    unsigned left = 0;
+    r->place = p;
+    int rc = collect_named(r->engine, p, where, err);
     if (rc == 0)
-        rc = clone_collect(e, &p, &where, &err);
-    struct round round = { e, &p };
+        rc = clone_collect(r->engine, p, where, err);
     if (rc == 0)
-        rc = image_half_trashed_each(&p, take_back, &round, &err);
+        rc = image_half_trashed_each(p, take_back, r, err);
     if (rc == 0)
-        rc = image_purge_own(&p, &left, &err);
-    if (rc < 0)
-        log_warning("the collector could not do its round in pool '%s': %s", pool, err.msg);
-    return left;
+        rc = image_purge_own(p, &left, err);
+    r->left += left;
+    return rc;
 }
 
 bool collector_run(struct volumes *e)
 {
-    unsigned left = 0;
-    for (unsigned i = 0; i < e->settings->npools; i++)
-        left += collect_pool(e, e->settings->pools[i]);
-    return left > 0;
+    struct round round = { .engine = e };
+    for (unsigned i = 0; i < e->settings->npools; i++) {
+        struct error err;
+        if (walk_pool(e, e->settings->pools[i], true, collect_place, &round, &err) < 0)
+            log_warning("the collector could not do its round: %s", err.msg);
+    }
+    return round.left > 0;
 }

@@ -175,6 +175,25 @@ static void work_release(void *arg)
     free(w);
 }
 
+/* A volume is asked for by the name that it was created with, without the options. */
+static int check_found_again(const struct settings *s, const struct volume_name *name,
+                             const struct createopts *asked, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    struct image_name image = asked->name.image;
+    bool found = name->image.pool[0] || !image.pool[0];
+    for (unsigned i = 0; i < s->npools && !found; i++)
+        found = strcmp(s->pools[i], image.pool) == 0;
+    if (found && strcmp(name->image.ns, image.ns) == 0)
+        return 0;
+    if (!image.pool[0])
+        memcpy(image.pool, s->pools[0], sizeof image.pool);
+    return error_set(err, -EINVAL,
+                     "option %s: a volume there is not found by its short name again; name it '%s' wherever "
+                     "it is used",
+                     found ? "namespace" : "pool", image_name_full(&image, full));
+}
+
 int create_volume(struct volumes *e, const char *text, const json_t *opts, moment deadline, struct error *err)
 {
     struct volume_name name;
@@ -188,6 +207,8 @@ int create_volume(struct volumes *e, const char *text, const json_t *opts, momen
         abort();
     rc = createopts_parse(e->settings, &name, opts, &w->asked, err);
     w->asked.layout.data_pool = w->asked.data_pool;
+    if (rc == 0)
+        rc = check_found_again(e->settings, &name, &w->asked, err);
     if (rc == 0) {
         rc = lookup_name(e, &w->asked.name, &image, err);
         rc = rc == -ENOENT ? 0 : rc;

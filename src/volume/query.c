@@ -11,6 +11,7 @@
 #include "volume/lookup.h"
 #include "volume/lost.h"
 #include "volume/ownership.h"
+#include "volume/walk.h"
 
 /* What Status says, put together before it becomes JSON. */
 struct view {
@@ -193,11 +194,11 @@ int query_path(struct volumes *e, const char *text, char mountpoint[static PATH_
 
 /* One pool's images while List is at it. */
 struct listing {
-    struct volumes *engine;
-    struct image_name place; /* pool and namespace */
+    const char *home;        /* the configured namespace, which names without one mean */
+    struct image_name where; /* pool and namespace */
     unsigned pool, hidden;
-    json_t *names; /* image name → number of pools that have it */
-    json_t *found; /* [pool number, image name], in order */
+    json_t *names; /* image name → number of pools that have it in the configured namespace */
+    json_t *found; /* [pool number, namespace, image name], in order */
 };
 
 static void list_one(void *arg, const char *image, const char *id)
@@ -207,25 +208,31 @@ static void list_one(void *arg, const char *image, const char *id)
         l->hidden += strncmp(image, IMAGE_TEMP, strlen(IMAGE_TEMP)) != 0;
         return;
     }
-    json_object_set_new(l->names, image,
-                        json_integer(json_integer_value(json_object_get(l->names, image)) + 1));
-    json_array_append_new(l->found, json_pack("[i, s]", (int)l->pool, image));
+    if (strcmp(l->where.ns, l->home) == 0)
+        json_object_set_new(l->names, image,
+                            json_integer(json_integer_value(json_object_get(l->names, image)) + 1));
+    json_array_append_new(l->found, json_pack("[i, s, s]", (int)l->pool, l->where.ns, image));
 }
 
+static int list_place(void *arg, const struct image_name *where, const struct place *p, struct error *err)
+{
+    struct listing *l = arg;
+    l->where = *where;
+    return image_list(p, list_one, l, err);
+}
+
+/* A daemon of one namespace lists that; one of none what its key opens. */
 static int list_pools(struct volumes *e, struct listing *l, struct error *err)
 {
     for (unsigned i = 0; i < e->settings->npools; i++) {
-        auto_place struct place p = PLACE_NONE;
+        const char *pool = e->settings->pools[i];
         l->pool = i;
         l->hidden = 0;
-        (void)snprintf(l->place.pool, sizeof l->place.pool, "%s", e->settings->pools[i]);
-        int rc = engine_place(e, &l->place, &p, err);
-        if (rc == 0)
-            rc = image_list(&p, list_one, l, err);
+        int rc = walk_pool(e, pool, !e->settings->ns[0], list_place, l, err);
         if (rc < 0)
-            return error_prefix(err, "cannot list pool '%s'", l->place.pool);
+            return error_prefix(err, "cannot list the volumes");
         LOCK_SCOPE(&e->lock);
-        memcpy(e->hidden[i].pool, l->place.pool, sizeof e->hidden[i].pool);
+        (void)snprintf(e->hidden[i].pool, sizeof e->hidden[i].pool, "%s", pool);
         e->hidden[i].n = l->hidden;
     }
     return 0;
@@ -271,10 +278,9 @@ static size_t list_local(struct volumes *e, json_t *out)
 int query_list(struct volumes *e, json_t **ret, struct error *err)
 {
     json_auto_t *out = json_array(), *names = json_object(), *found = json_array();
-    struct listing l = { .engine = e, .names = names, .found = found };
+    struct listing l = { .home = e->settings->ns, .names = names, .found = found };
     size_t i;
     json_t *one;
-    (void)snprintf(l.place.ns, sizeof l.place.ns, "%s", e->settings->ns);
     int rc = list_pools(e, &l, err);
     if (rc < 0) { /* some pools may have answered: all or none */
         json_array_clear(found);
@@ -283,10 +289,11 @@ int query_list(struct volumes *e, json_t **ret, struct error *err)
     }
     json_array_foreach(found, i, one)
     {
-        struct image_name image = l.place;
+        struct image_name image = { 0 };
         json_int_t pool = json_integer_value(json_array_get(one, 0));
-        const char *name = json_string_value(json_array_get(one, 1));
+        const char *name = json_string_value(json_array_get(one, 2));
         (void)snprintf(image.pool, sizeof image.pool, "%s", e->settings->pools[pool]);
+        (void)snprintf(image.ns, sizeof image.ns, "%s", json_string_value(json_array_get(one, 1)));
         (void)snprintf(image.image, sizeof image.image, "%s", name);
         add_volume(e, out, &image,
                    pool == 0 && !image.ns[0] && json_integer_value(json_object_get(names, name)) == 1);

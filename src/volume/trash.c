@@ -11,13 +11,13 @@
 #include "base/log.h"
 #include "ceph/imageadmin.h"
 #include "volume/name.h"
+#include "volume/walk.h"
 
-/* The walk through all configured pools. */
-struct walk {
-    struct volumes *engine;
-    struct image_name where; /* the pool that it is in */
+/* The walk through all places of this daemon, or to the one that is named. */
+struct search {
+    struct image_name where; /* the place that it is in */
     json_t *list;            /* of trash_list */
-    const char *id;          /* wanted: by id, */
+    const char *id;          /* wanted: by id, "" none, */
     struct volume_name name; /* or by name; image "": not by name */
     unsigned found;
     struct image_name found_in; /* of the last one found */
@@ -25,26 +25,9 @@ struct walk {
     char ids[200]; /* of all, for people */
 };
 
-static int each_pool(struct walk *w, void (*visit)(void *arg, const struct image_trashed *one),
-                     struct error *err)
-{
-    const struct settings *s = w->engine->settings;
-    (void)snprintf(w->where.ns, sizeof w->where.ns, "%s", s->ns);
-    for (unsigned i = 0; i < s->npools; i++) {
-        auto_place struct place p = PLACE_NONE;
-        (void)snprintf(w->where.pool, sizeof w->where.pool, "%s", s->pools[i]);
-        int rc = engine_place(w->engine, &w->where, &p, err);
-        if (rc == 0)
-            rc = image_trashed_each(&p, visit, w, err);
-        if (rc < 0)
-            return error_prefix(err, "pool '%s'", w->where.pool);
-    }
-    return 0;
-}
-
 static void add(void *arg, const struct image_trashed *one)
 {
-    struct walk *w = arg;
+    struct search *w = arg;
     struct image_name name = w->where;
     char full[IMAGE_NAME_MAX + 1], moved[32], until[32];
     if (strlen(one->name) > NAME_PART_MAX)
@@ -56,29 +39,36 @@ static void add(void *arg, const struct image_trashed *one)
                                              "Id", one->id, "Trashed", moved, "Until", until));
 }
 
+static int list_place(void *arg, const struct image_name *where, const struct place *p, struct error *err)
+{
+    struct search *w = arg;
+    w->where = *where;
+    return image_trashed_each(p, add, w, err);
+}
+
 int trash_list(struct volumes *e, json_t **ret, struct error *err)
 {
     json_auto_t *list = json_array();
-    struct walk w = { .engine = e, .list = list };
-    int rc = each_pool(&w, add, err);
+    struct search w = { .list = list };
+    int rc = walk_pools(e, true, list_place, &w, err);
     if (rc < 0)
         return error_prefix(err, "cannot list the trash");
     *ret = json_pack("{s:O}", "Volumes", list);
     return 0;
 }
 
-static bool is_wanted(const struct walk *w, const struct image_trashed *one)
+/* An id is one in every place; a name without a place is one of the configured namespace. */
+static bool is_wanted(const struct search *w, const struct image_trashed *one)
 {
     const struct image_name *name = &w->name.image;
-    if (strcmp(one->id, w->id) == 0)
+    if (strcmp(one->id, w->id) == 0 || strcmp(one->id, name->image) == 0)
         return true;
-    return name->image[0] && strcmp(one->name, name->image) == 0 &&
-           (!name->pool[0] || strcmp(name->pool, w->where.pool) == 0);
+    return name->image[0] && strcmp(one->name, name->image) == 0 && strcmp(name->ns, w->where.ns) == 0;
 }
 
-static void search(void *arg, const struct image_trashed *one)
+static void compare(void *arg, const struct image_trashed *one)
 {
-    struct walk *w = arg;
+    struct search *w = arg;
     if (!is_wanted(w, one))
         return;
     w->found++;
@@ -88,14 +78,31 @@ static void search(void *arg, const struct image_trashed *one)
     (void)snprintf(w->ids + len, sizeof w->ids - len, "%s%s", len ? ", " : "", one->id);
 }
 
+static int search_place(void *arg, const struct image_name *where, const struct place *p, struct error *err)
+{
+    struct search *w = arg;
+    w->where = *where;
+    return image_trashed_each(p, compare, w, err);
+}
+
+/* The place that was named, configured or not. */
+static int search_there(struct volumes *e, struct search *w, struct error *err)
+{
+    auto_place struct place p = PLACE_NONE;
+    struct image_name where = w->name.image;
+    where.image[0] = '\0';
+    int rc = engine_place(e, &where, &p, err);
+    return rc < 0 ? rc : search_place(w, &where, &p, err);
+}
+
 /* Exactly one. */
-static int find(struct volumes *e, const char *what, struct walk *w, struct error *err)
+static int find(struct volumes *e, const char *what, struct search *w, struct error *err)
 {
     struct error no_name;
-    *w = (struct walk){ .engine = e, .id = what };
+    *w = (struct search){ .id = what };
     if (name_parse(e->settings, what, &w->name, &no_name) < 0)
         w->name = (struct volume_name){ 0 };
-    int rc = each_pool(w, search, err);
+    int rc = w->name.image.pool[0] ? search_there(e, w, err) : walk_pools(e, true, search_place, w, err);
     if (rc < 0)
         return rc;
     if (w->found == 0)
@@ -105,19 +112,21 @@ static int find(struct volumes *e, const char *what, struct walk *w, struct erro
                                      w->found, w->ids);
 }
 
-static int restore(struct walk *w, const char *as, json_t **ret, struct error *err)
+static int restore(struct volumes *e, const struct search *w, const char *as, json_t **ret, struct error *err)
 {
     struct volume_name name;
     struct image_name image = w->found_in;
     char full[IMAGE_NAME_MAX + 1];
     auto_place struct place p = PLACE_NONE;
-    int rc = name_parse(w->engine->settings, as[0] ? as : w->it.name, &name, err);
+    int rc = name_parse(e->settings, as[0] ? as : w->it.name, &name, err);
     if (rc < 0)
         return rc;
-    if (name.image.pool[0] && strcmp(name.image.pool, image.pool) != 0)
-        return error_set(err, -EINVAL, "it was in pool '%s', and stays there", image.pool);
+    if (name.image.pool[0] &&
+        (strcmp(name.image.pool, image.pool) != 0 || strcmp(name.image.ns, image.ns) != 0))
+        return error_set(err, -EINVAL, "it was in '%s%s%s', and stays there", image.pool,
+                         image.ns[0] ? "/" : "", image.ns);
     memcpy(image.image, name.image.image, sizeof image.image);
-    rc = engine_place(w->engine, &image, &p, err);
+    rc = engine_place(e, &image, &p, err);
     if (rc == 0)
         rc = image_restore(&p, w->it.id, image.image, err);
     if (rc < 0)
@@ -129,10 +138,10 @@ static int restore(struct walk *w, const char *as, json_t **ret, struct error *e
 
 int trash_restore(struct volumes *e, const char *what, const char *as, json_t **ret, struct error *err)
 {
-    struct walk w;
+    struct search w;
     int rc = find(e, what, &w, err);
     if (rc == 0)
-        rc = restore(&w, as, ret, err);
+        rc = restore(e, &w, as, ret, err);
     return rc < 0 ? error_prefix(err, "cannot restore '%.100s'", what) : 0;
 }
 
@@ -143,7 +152,7 @@ struct work {
 
 static int purge_one(struct volumes *e, const char *what, struct error *err)
 {
-    struct walk w;
+    struct search w;
     auto_place struct place p = PLACE_NONE;
     int rc = find(e, what, &w, err);
     if (rc == 0)
@@ -155,23 +164,18 @@ static int purge_one(struct volumes *e, const char *what, struct error *err)
     return rc;
 }
 
+static int purge_place(void *arg, const struct image_name *where, const struct place *p, struct error *err)
+{
+    (void)arg;
+    (void)where;
+    return image_purge_own(p, NULL, err);
+}
+
 static int work_run(void *arg, struct error *err)
 {
     const struct work *w = arg;
-    struct volumes *e = w->engine;
-    struct image_name where = { 0 };
-    int rc = 0;
-    if (w->what[0])
-        return purge_one(e, w->what, err);
-    (void)snprintf(where.ns, sizeof where.ns, "%s", e->settings->ns);
-    for (unsigned i = 0; i < e->settings->npools && rc == 0; i++) {
-        auto_place struct place p = PLACE_NONE;
-        (void)snprintf(where.pool, sizeof where.pool, "%s", e->settings->pools[i]);
-        rc = engine_place(e, &where, &p, err);
-        if (rc == 0)
-            rc = image_purge_own(&p, NULL, err);
-    }
-    return rc;
+    return w->what[0] ? purge_one(w->engine, w->what, err)
+                      : walk_pools(w->engine, true, purge_place, NULL, err);
 }
 
 static void work_release(void *arg)

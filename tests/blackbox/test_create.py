@@ -292,7 +292,7 @@ def test_a_name_in_two_pools_is_refused_with_both_spellings(world, second_pool):
 def test_a_volume_in_a_namespace(world, daemon):
     world.cluster.rbd("namespace", "create", "rbd/tenant")
     try:
-        daemon.create("inside", namespace="tenant", size="300M")
+        daemon.create("rbd/tenant/inside", namespace="tenant", size="300M")
         assert world.cluster.images("rbd/tenant") == ["inside"]
         assert world.cluster.images() == []
         daemon.create("rbd/tenant/too", size="300M")

@@ -69,6 +69,32 @@ def tenant(world, cluster):
     cluster.rbd("namespace", "remove", "rbd/tenant")
 
 
+def test_a_closed_namespace_is_left_out_without_an_error(world, cluster, daemon, tenant):
+    """The collector, List and the trash of a key for one namespace, and of one for two of three."""
+    tenant.await_cluster()
+    cluster.rbd("namespace", "create", "rbd/closed")
+    conf = cluster.conf_for("partly", f"{world.dir}/partly.conf", mon="profile rbd",
+                            osd='profile rbd pool=rbd namespace=tenant, profile rbd pool=rbd namespace=""')
+    try:
+        partly = world.daemon(ceph_conf=conf, user="partly").await_cluster()
+        for name in ("db", "rbd/tenant/db", "rbd/closed/db"):
+            daemon.create(name, size="64M", fstype="ext4")
+        assert sorted(partly.names()) == ["db", "rbd/tenant/db"] and tenant.names() == ["rbd/tenant/db"]
+        for name in ("db", "rbd/tenant/db", "rbd/closed/db"):
+            daemon.remove(name)
+        assert [line.split()[0] for line in partly.does("trash", "ls").splitlines()[1:]] == ["rbd/db", "rbd/tenant/db"]
+        assert [line.split()[0] for line in tenant.does("trash", "ls").splitlines()[1:]] == ["rbd/tenant/db"]
+        for d in (partly, tenant):
+            d.does("trash", "purge")
+            assert not [line for line in d.log_text().splitlines() if line[:3] in ("<3>", "<4>") and "key-dir" not in line]
+        found = rbdvol("doctor", f"--ceph-conf={conf}", "--user=partly", f"--scratch-dir={world.dir}")
+        assert "namespaces of 'rbd' that the key opens: tenant (not: closed)" in found.stdout, found.stdout
+    finally:
+        for entry in cluster.trash("rbd/closed"):
+            cluster.rbd("trash", "rm", "--no-progress", "--force", f"rbd/closed/{entry['id']}")
+        cluster.rbd("namespace", "remove", "rbd/closed")
+
+
 def test_a_tenant_has_its_namespace_and_nothing_else(world, cluster, daemon, tenant):
     """The whole life of a volume with a key that can see no more, a take-over among it."""
     tenant.await_cluster()

@@ -246,24 +246,34 @@ def test_one_pool_that_cannot_be_asked_makes_no_guess(world, ssd):
 
 
 def test_a_namespace_is_a_place_of_its_own(world, daemon, namespace):
-    """Row 40: rbd/db and rbd/tenant/db are two volumes with a mountpoint each; -o namespace= is the same as the spelling."""
+    """Row 40: rbd/db and rbd/tenant/db are two volumes with a mountpoint each; -o namespace= says the same as the spelling."""
     daemon.create("db", **SMALL)
-    daemon.must("Create", Name="db", Opts={"namespace": namespace, **SMALL})
+    daemon.must("Create", Name="rbd/tenant/db", Opts={"namespace": namespace, **SMALL})
     daemon.create("rbd/tenant/db", **SMALL)
     points = {name: daemon.mount(name, f"id-{i}") for i, name in enumerate(("db", "rbd/tenant/db"))}
     for name, point in points.items():
         write(point, "whose", name)
     assert points["rbd/tenant/db"].endswith("/rbd+tenant/db")
+    listed = {v["Name"]: v["Mountpoint"] for v in daemon.must("List")["Volumes"]}
+    assert listed == points, "each is listed by the name that it is used by"
     for i, (name, point) in enumerate(points.items()):
         assert read(point, "whose") == name
         daemon.unmount(name, f"id-{i}")
-    assert daemon.names() == ["db"], "the images of a namespace that is not configured are not listed"
     daemon.remove("rbd/tenant/db")
-    assert world.cluster.images("rbd/tenant") == [] and world.cluster.images() == ["db"]
+    assert world.cluster.images("rbd/tenant") == [] and world.cluster.images() == ["db"] and daemon.names() == ["db"]
+
+
+def test_a_place_that_the_name_does_not_lead_to_is_refused(world, daemon, namespace, ssd):
+    """Docker asks for a volume by its name alone: it would find nothing, or another one, and make a new one at the next run."""
+    for name in ("db", "rbd/db"):
+        assert "name it 'rbd/tenant/db' wherever it is used" in daemon.refused_create(name, namespace=namespace, **SMALL)
+    assert "name it 'ssd/db' wherever it is used" in daemon.refused_create("db", pool=ssd, **SMALL)
+    daemon.create("ssd/db", pool=ssd, **SMALL)
+    assert world.cluster.images() == world.cluster.images("rbd/tenant") == []
 
 
 def test_a_daemon_of_a_namespace_searches_and_lists_that(world, daemon, namespace):
-    """Design 2: names mean the namespace's images, and List names them in full."""
+    """Design 2: names mean the namespace's images, and List names them in full, and no others."""
     d = world.daemon(namespace=namespace).await_cluster()
     daemon.create("outside", **SMALL)
     d.create("inside", **SMALL)

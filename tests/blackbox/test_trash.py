@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`rbdvol trash`: what was removed is seen, taken back, deleted; nobody else's entries are touched."""
 
+import json
 import mmap
 import os
 import statistics
@@ -8,7 +9,10 @@ import subprocess
 import time
 
 from daemon import RBDVOL
+import pytest
 from waiting import until
+
+LONG_AGO = 1_700_000_000
 
 
 def removed(daemon, name, text):
@@ -98,3 +102,77 @@ def test_a_purge_leaves_room_for_who_works(world, daemon):
 def used_by(cluster, name):
     prefix = cluster.info(name)["block_name_prefix"]
     return set(cluster.objects(prefix))
+
+
+# -- other namespaces, and other pools
+
+
+@pytest.fixture
+def namespaces(cluster):
+    """Two of them; what is in them goes with the pool's other objects."""
+    for name in ("one", "two"):
+        cluster.rbd("namespace", "create", f"rbd/{name}")
+    yield
+    for name in ("one", "two"):
+        for image in cluster.images(f"rbd/{name}"):
+            cluster.rbd("rm", "--no-progress", f"rbd/{name}/{image}")
+        for entry in cluster.trash(f"rbd/{name}"):
+            cluster.rbd("trash", "rm", "--no-progress", "--force", f"rbd/{name}/{entry['id']}")
+        cluster.rbd("namespace", "remove", f"rbd/{name}")
+
+
+def in_trash(daemon):
+    return sorted(entry["Name"] for entry in json.loads(daemon.does("trash", "ls", "--json")))
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_what_is_removed_in_any_namespace_is_listed_restored_and_purged(world, daemon):
+    """A name means one place, an id any."""
+    for name in ("db", "rbd/one/db", "rbd/two/db"):
+        removed(daemon, name, f"of {name}")
+    assert in_trash(daemon) == ["rbd/db", "rbd/one/db", "rbd/two/db"]
+    assert daemon.does("trash", "restore", "rbd/one/db").strip() == "rbd/one/db"
+    (entry,) = world.cluster.trash("rbd/two")
+    assert "it was in 'rbd/two', and stays there" in daemon.declines("trash", "restore", entry["id"], "rbd/one/other")
+    assert daemon.does("trash", "restore", entry["id"], "other").strip() == "rbd/two/other"
+    assert daemon.does("trash", "restore", "db").strip() == "rbd/db"
+    for name, text in (("db", "db"), ("rbd/one/db", "rbd/one/db"), ("rbd/two/other", "rbd/two/db")):
+        with open(daemon.mount(name, "a") + "/file", encoding="ascii") as f:
+            assert f.read() == f"of {text}"
+        daemon.unmount(name, "a")
+    assert sorted(daemon.names()) == ["db", "rbd/one/db", "rbd/two/other"]
+    daemon.remove("rbd/one/db")
+    daemon.remove("db")
+    assert "nothing of that name" in daemon.declines("trash", "purge", "rbd/two/db")
+    daemon.does("trash", "purge", "rbd/one/db")
+    assert in_trash(daemon) == ["rbd/db"] and world.cluster.trash("rbd/one") == []
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_what_is_overdue_or_unfinished_in_any_namespace_is_cleared_away(world):
+    """By itself, at start and daily; what another program put into that trash stays."""
+    cluster = world.cluster
+    cluster.rbd("create", "rbd/one/theirs", "--size", "30")
+    cluster.rbd("trash", "mv", "rbd/one/theirs")
+    cluster.rbd("create", "rbd/two/rbdvol.new.left", "--size", "64")
+    mark = {"version": 1, "final": "db", "temp": "rbdvol.new.left", "since": LONG_AGO, "host": "elsewhere", "boot_id": "0"}
+    cluster.rbd("image-meta", "set", "rbd/two/rbdvol.new.left", "rbdvol.making", json.dumps(mark))
+    d = world.daemon(trash_keep="1s").await_cluster()
+    until(lambda: [t["name"] for t in cluster.trash("rbd/two")] == ["rbdvol.new.left"], "the unfinished one", 20)
+    removed(d, "rbd/one/db", "x")
+    until(lambda: [t["name"] for t in cluster.trash("rbd/one")] == ["theirs"], "the overdue one, without a word", 30)
+
+
+def test_a_pool_that_is_not_configured_is_looked_into_when_it_is_named(world, daemon):
+    """As everywhere: any pool can be named."""
+    world.cluster.ceph("osd", "pool", "create", "extra", "8", "8", "replicated")
+    try:
+        world.cluster.rbd("pool", "init", "extra")
+        removed(daemon, "extra/db", "x")
+        assert in_trash(daemon) == [] and "nothing of that name" in daemon.declines("trash", "restore", "db")
+        assert daemon.does("trash", "restore", "extra/db").strip() == "extra/db"
+        daemon.remove("extra/db")
+        daemon.does("trash", "purge", "extra/db")
+        assert world.cluster.trash("extra") == []
+    finally:
+        world.cluster.ceph("osd", "pool", "rm", "extra", "extra", "--yes-i-really-really-mean-it")

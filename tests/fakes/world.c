@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "ceph/imageadmin.h"
+#include "ceph/namespaces.h"
 #include "fakes/calls.h"
 
 #define POOLS  8
@@ -411,6 +412,17 @@ int image_list(const struct place *p, void (*visit)(void *arg, const char *name,
         if (images[i].used && images[i].pool == fake_pool_of(p) && images[i].listed[0])
             visit(arg, images[i].listed, images[i].id[0] == '-' ? "" : images[i].id);
     return 0;
+}
+
+int namespaces_each(const struct place *p, void (*visit)(void *arg, const char *ns), void *arg,
+                    struct error *err)
+{
+    int rc = fake_call("namespaces_each", fake_pool_of(p)->name, err);
+    LOCK_SCOPE(&world);
+    for (size_t i = 0; rc == 0 && i < POOLS; i++)
+        if (pools[i].used && pools[i].ns[0] && strcmp(pools[i].name, fake_pool_of(p)->name) == 0)
+            visit(arg, pools[i].ns);
+    return rc;
 }
 
 const char *image_header_object(const char *id, char buf[static IMAGE_ID_LEN + 16])

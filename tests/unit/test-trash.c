@@ -123,6 +123,50 @@ static void one_is_deleted_before_its_time_and_without_a_name_those_that_are_due
     assert_int_equal(fake_trash_count(), 1);
 }
 
+/* "db" of another namespace is not the "db" that a name without one means. */
+static void every_namespace_that_the_key_opens_is_walked(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    char id[IMAGE_ID_LEN + 1];
+    fake_volume_add(fake_pool_add("rbd", "ten"), "db");
+    gone(f, "rbd/ten/db");
+    json_auto_t *told = listed(f);
+    assert_string_equal(member(told, 0, "Name"), "rbd/ten/db");
+    (void)snprintf(id, sizeof id, "%s", member(told, 0, "Id"));
+    assert_int_equal(restore(f, "db", "", &err), -ENODEV);
+    assert_int_equal(purge(f, "rbd/db", &err), -ENODEV);
+    assert_int_equal(restore(f, id, "rbd/db", &err), -EINVAL);
+    assert_non_null(strstr(err.msg, "it was in 'rbd/ten', and stays there"));
+    assert_int_equal(restore(f, id, "", &err), 0);
+    gone(f, "rbd/ten/db");
+    assert_int_equal(restore(f, "rbd/ten/db", "rbd/ten/other", &err), 0);
+    gone(f, "rbd/ten/other");
+    assert_int_equal(purge(f, "rbd/ten/other", &err), 0);
+    assert_int_equal(fake_trash_count(), 0);
+    unsigned before = fake_count("image_purge_own");
+    assert_int_equal(purge(f, "", &err), 0);
+    assert_int_equal(fake_count("image_purge_own"), before + 2);
+}
+
+static void a_namespace_of_others_is_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_pool_add("rbd", "closed");
+    fake_volume_add(NULL, "db");
+    gone(f, "db");
+    fake_fail("namespaces_each", -EPERM, 1); /* a tenant's key */
+    json_auto_t *told = listed(f);
+    assert_int_equal(json_array_size(json_object_get(told, "Volumes")), 1);
+    fake_fail_after("image_purge_own", 1, -EPERM, 1);
+    assert_int_equal(purge(f, "", &err), 0);
+    fake_fail("image_purge_own", -EPERM, 1); /* of its own it is said */
+    assert_int_equal(purge(f, "", &err), -EPERM);
+    fake_fail("namespaces_each", -ETIMEDOUT, 1);
+    assert_int_equal(purge(f, "", &err), -ETIMEDOUT);
+}
+
 static void a_cluster_that_cannot_be_asked_is_no_empty_trash(void **state)
 {
     struct fixture *f = *state;
@@ -146,6 +190,8 @@ int main(void)
         TEST(it_is_taken_back_under_its_name_or_another),
         TEST(what_could_be_two_is_asked_for_by_its_id),
         TEST(one_is_deleted_before_its_time_and_without_a_name_those_that_are_due),
+        TEST(every_namespace_that_the_key_opens_is_walked),
+        TEST(a_namespace_of_others_is_left_out),
         TEST(a_cluster_that_cannot_be_asked_is_no_empty_trash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
