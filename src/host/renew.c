@@ -2,9 +2,15 @@
 #include "host/renew.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/command.h"
+
+#define BTRFS_LOG_ROOT (65536 + 96) /* in the first superblock; 0: there is no log */
 
 /* Exit status, and what it said. */
 static int run(const char *const *argv, moment deadline, struct command_output *out, struct error *err)
@@ -50,12 +56,27 @@ static int renew_ext4(const char *device, moment deadline, bool *renewed, struct
     return rc;
 }
 
+/* Has it a log to be replayed? btrfstune changes the superblock, after which the log belongs to nothing, and
+ * the file system can be mounted no more (seen). */
+static int btrfs_has_log(const char *device, struct error *err)
+{
+    uint64_t log_root;
+    auto_close int fd = open(device, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : pread(fd, &log_root, sizeof log_root, BTRFS_LOG_ROOT);
+    if (n != (ssize_t)sizeof log_root)
+        return error_set(err, -EIO, "cannot read the superblock on %s: %s", device, error_text(errno));
+    return log_root != 0;
+}
+
 /* -m: a field of the superblock, instead of a new id in every block. */
 static int renew_btrfs(const char *device, moment deadline, bool *renewed, struct error *err)
 {
     const char *const argv[] = { "btrfstune", "-f", "-m", device, NULL };
     struct command_output out;
-    int rc = run(argv, deadline, &out, err);
+    int rc = btrfs_has_log(device, err);
+    if (rc != 0)
+        return rc < 0 ? rc : 0; /* its mount replays it */
+    rc = run(argv, deadline, &out, err);
     if (rc > 0)
         return failed(argv[0], &out, err);
     *renewed = rc == 0;

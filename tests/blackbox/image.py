@@ -28,6 +28,16 @@ def filesystem(path):
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
+def is_dirty(path, fstype):
+    """Is there a log to be replayed?"""
+    words, sign = {"xfs": (["xfs_logprint", "-t", path], "<DIRTY>"), "ext4": (["dumpe2fs", "-h", path], "needs_recovery"),
+                   "btrfs": (["btrfs", "inspect-internal", "dump-super", path], "log_root")}[fstype]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    if fstype != "btrfs":
+        return sign in said
+    return any(line.split()[0] == sign and line.split()[1] != "0" for line in said.splitlines() if line.strip())
+
+
 def checksum(cluster, image):
     """Of all its bytes."""
     with exported(cluster, image) as path, open(path, "rb") as f:

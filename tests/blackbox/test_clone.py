@@ -43,6 +43,33 @@ def test_a_clone_is_mounted_beside_its_source_larger_and_with_a_uuid_of_its_own(
     assert info["parent"]["image"] == "db" and info["parent"]["snapshot"] == "mon"
 
 
+@pytest.mark.parametrize("fstype", ["xfs", "ext4", "btrfs"])
+def test_a_snapshot_of_a_dirty_file_system_is_cloned_and_looked_at(world, daemon, fstype):
+    """Made behind rbdvol's back, without the freeze: there is a log to be replayed, in the clone, before it has a uuid of its own."""
+    daemon.create("db", size="512M", fstype=fstype)
+    path = daemon.mount("db", "a")
+    for number in range(50):
+        with open(f"{path}/{number}", "wb", buffering=0) as f:
+            f.write(b"kept")
+            os.fsync(f.fileno())
+    world.cluster.rbd("snap", "create", "--no-progress", "rbd/db@dirty")
+    with image.exported(world.cluster, "rbd/db@dirty") as exported:
+        assert image.is_dirty(exported, fstype), "there is nothing to be replayed"
+    daemon.create("copy", **{"from": "db@dirty"}, size="1G")
+    copy = daemon.mount("copy", "b")  # beside its source
+    assert {Path(f"{copy}/{number}").read_bytes() for number in range(50)} == {b"kept"}
+    assert os.statvfs(copy).f_blocks * os.statvfs(copy).f_frsize > 900 << 20
+    Path(f"{copy}/0").write_text("changed", encoding="ascii")
+    daemon.create("seen", **{"from": "db@dirty"}, ro="true")
+    seen = daemon.mount("seen", "c")  # nothing is replayed there, so that what only the log has is not to be seen
+    with pytest.raises(OSError, match="Read-only"):
+        Path(f"{seen}/0").write_text("x", encoding="ascii")
+    daemon.unmount("seen", "c")
+    daemon.unmount("copy", "b")
+    daemon.unmount("db", "a")
+    assert uuid(world.cluster, "copy") != uuid(world.cluster, "db")
+
+
 def test_a_clone_of_a_volume_in_use_leaves_no_snapshot(world, daemon):
     path = source(daemon)
     Path(f"{path}/file").write_text("now", encoding="ascii")

@@ -9,14 +9,12 @@
 
 #include "base/cleanup.h"
 #include "ceph/imageadmin.h"
-#include "ceph/namespaces.h"
 #include "fakes/calls.h"
 
-#define POOLS  8
 #define IMAGES 256
 
 static pthread_mutex_t world = PTHREAD_MUTEX_INITIALIZER;
-static struct fake_pool pools[POOLS];
+struct fake_pool fake_pools[FAKE_POOLS_MAX];
 static struct fake_image images[IMAGES];
 static unsigned next_id;
 
@@ -43,7 +41,7 @@ void fake_world_reset(void)
     fake_lock();
     for (size_t i = 0; i < IMAGES; i++)
         image_clear(&images[i]);
-    memset(pools, 0, sizeof pools);
+    memset(fake_pools, 0, sizeof fake_pools);
     next_id = 0;
     fake_fences_reset();
     fake_pending_reset();
@@ -61,12 +59,12 @@ void fake_world_reset(void)
 struct fake_pool *fake_pool_add(const char *name, const char *ns)
 {
     LOCK_SCOPE(&world);
-    for (size_t i = 0; i < POOLS; i++)
-        if (!pools[i].used) {
-            pools[i].used = true;
-            (void)snprintf(pools[i].name, sizeof pools[i].name, "%s", name);
-            (void)snprintf(pools[i].ns, sizeof pools[i].ns, "%s", ns);
-            return &pools[i];
+    for (size_t i = 0; i < FAKE_POOLS_MAX; i++)
+        if (!fake_pools[i].used) {
+            fake_pools[i].used = true;
+            (void)snprintf(fake_pools[i].name, sizeof fake_pools[i].name, "%s", name);
+            (void)snprintf(fake_pools[i].ns, sizeof fake_pools[i].ns, "%s", ns);
+            return &fake_pools[i];
         }
     abort();
 }
@@ -74,9 +72,9 @@ struct fake_pool *fake_pool_add(const char *name, const char *ns)
 struct fake_pool *fake_pool_find(const char *name, const char *ns)
 {
     LOCK_SCOPE(&world);
-    for (size_t i = 0; i < POOLS; i++)
-        if (pools[i].used && strcmp(pools[i].name, name) == 0 && strcmp(pools[i].ns, ns) == 0)
-            return &pools[i];
+    for (size_t i = 0; i < FAKE_POOLS_MAX; i++)
+        if (fake_pools[i].used && strcmp(fake_pools[i].name, name) == 0 && strcmp(fake_pools[i].ns, ns) == 0)
+            return &fake_pools[i];
     return NULL;
 }
 
@@ -110,7 +108,7 @@ static struct fake_image *image_new(struct fake_pool *pool, const char *name)
 struct fake_image *fake_image_add(struct fake_pool *pool, const char *name)
 {
     LOCK_SCOPE(&world);
-    struct fake_image *image = image_new(pool ? pool : &pools[0], name);
+    struct fake_image *image = image_new(pool ? pool : &fake_pools[0], name);
     image->content = (struct device_probe){ .found = PROBE_FS, .type = "xfs", .block_size = 4096 };
     return image;
 }
@@ -412,17 +410,6 @@ int image_list(const struct place *p, void (*visit)(void *arg, const char *name,
         if (images[i].used && images[i].pool == fake_pool_of(p) && images[i].listed[0])
             visit(arg, images[i].listed, images[i].id[0] == '-' ? "" : images[i].id);
     return 0;
-}
-
-int namespaces_each(const struct place *p, void (*visit)(void *arg, const char *ns), void *arg,
-                    struct error *err)
-{
-    int rc = fake_call("namespaces_each", fake_pool_of(p)->name, err);
-    LOCK_SCOPE(&world);
-    for (size_t i = 0; rc == 0 && i < POOLS; i++)
-        if (pools[i].used && pools[i].ns[0] && strcmp(pools[i].name, fake_pool_of(p)->name) == 0)
-            visit(arg, pools[i].ns);
-    return rc;
 }
 
 const char *image_header_object(const char *id, char buf[static IMAGE_ID_LEN + 16])

@@ -13,6 +13,7 @@
 #include "host/mapper.h"
 
 #define FAKE_LOCKS_MAX 3
+#define FAKE_POOLS_MAX 8
 
 /* ---- the cluster (cluster.c, fences.c, image.c, imageadmin.c, imagelock.c, imagefill.c) ---- */
 
@@ -138,6 +139,7 @@ void fake_process_end(pid_t pid);
 
 /* ---- for the fakes ---- */
 
+extern struct fake_pool fake_pools[FAKE_POOLS_MAX]; /* the world's lock guards it */
 struct fake_pool *fake_pool_find(const char *name, const char *ns);
 struct fake_pool *fake_pool_of(const struct place *p);
 /* With the lock held: by id; NULL: there is none. */
