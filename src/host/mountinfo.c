@@ -147,6 +147,29 @@ int mountinfo_pile(const char *path, unsigned major, unsigned minor, const char 
     return MOUNTINFO_COVERED;
 }
 
+struct ground {
+    const struct mount_entry *of;
+    char *text;
+};
+
+static bool is_below(void *arg, const struct mount_entry *e)
+{
+    struct ground *g = arg;
+    size_t n = strcmp(e->mountpoint, "/") == 0 ? 0 : strlen(e->mountpoint);
+    if (e->id != g->of->parent || strncmp(g->of->mountpoint, e->mountpoint, n) != 0)
+        return false;
+    return snprintf(g->text, MOUNTINFO_GROUND_MAX, "%u:%u:%s%s", e->major, e->minor,
+                    strcmp(e->root, "/") == 0 ? "" : e->root, g->of->mountpoint + n) < MOUNTINFO_GROUND_MAX;
+}
+
+int mountinfo_ground(const char *pid, const struct mount_entry *e, char ground[static MOUNTINFO_GROUND_MAX],
+                     struct error *err)
+{
+    struct ground g = { e, ground };
+    ground[0] = '\0';
+    return mountinfo_each(pid, is_below, &g, err);
+}
+
 bool mountinfo_is_on(const struct mount_entry *e, unsigned major, unsigned minor, const char *node)
 {
     if (e->major == major && e->minor == minor)

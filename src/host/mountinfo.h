@@ -31,6 +31,15 @@ int mountinfo_each(const char *pid, bool (*visit)(void *arg, const struct mount_
  * it must be free of symlinks (resolving it here could hang on a dead mount). */
 int mountinfo_at(const char *path, struct mount_entry *ret, struct error *err);
 
+#define MOUNTINFO_GROUND_MAX (PATH_MAX + 32)
+
+/* The directory that a mount of this process' namespace covers, as "MAJOR:MINOR:PATH" of its file system: the
+ * same for copies of one mount that the kernel made for the peers of what is below it, wherever these show it
+ * (a managed plugin's volumes are elsewhere on the host), and for nothing else. 1, or 0: what is below it is
+ * not to be seen. */
+int mountinfo_ground(const char *pid, const struct mount_entry *e, char ground[static MOUNTINFO_GROUND_MAX],
+                     struct error *err);
+
 /* Where is a device in the pile of mounts at one path? */
 enum mountinfo_place {
     MOUNTINFO_NOWHERE,

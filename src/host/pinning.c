@@ -46,11 +46,12 @@ struct scan {
     unsigned major, minor;
     char node[64]; /* "/dev/loop3": btrfs mounts show it instead of the numbers */
     const char *except;
-    unsigned own;      /* the id of our mount at except; 0: there is none */
-    struct set seen;   /* mount namespaces that were read */
-    struct set mounts; /* ids of the mounts of this device, everywhere */
-    pid_t pid;         /* whose mounts are being read */
-    uint64_t here, ns; /* our mount namespace, and that of pid */
+    unsigned own;                      /* the id of our mount at except; 0: there is none */
+    char ground[MOUNTINFO_GROUND_MAX]; /* what that mount covers */
+    struct set seen;                   /* mount namespaces that were read */
+    struct set mounts;                 /* ids of the mounts of this device, everywhere */
+    pid_t pid;                         /* whose mounts are being read */
+    uint64_t here, ns;                 /* our mount namespace, and that of pid */
     bool found;
     char *who;
     size_t size;
@@ -71,17 +72,28 @@ static void scan_found(struct scan *s, const char *how, const char *where)
         (void)snprintf(s->who, s->size, "%s with %s", name, how);
 }
 
+/* Has the kernel made it when we mounted, for somebody to whom our mounts are propagated? Every service with
+ * PrivateTmp has such copies, and the host has one of a managed plugin's mount. They go when ours goes. What
+ * was bound elsewhere, as for a container, stays. */
+static bool is_copy(const struct scan *s, const struct mount_entry *e)
+{
+    char pid[16], ground[MOUNTINFO_GROUND_MAX];
+    struct error ignored;
+    if (!s->own || !(e->shared || e->slave))
+        return false;
+    if (s->except && strcmp(e->mountpoint, s->except) == 0)
+        return true;
+    (void)snprintf(pid, sizeof pid, "%d", (int)s->pid);
+    return s->ground[0] && mountinfo_ground(pid, e, ground, &ignored) == 1 && strcmp(ground, s->ground) == 0;
+}
+
 static bool visit_mount(void *arg, const struct mount_entry *e)
 {
     struct scan *s = arg;
     if (!mountinfo_is_on(e, s->major, s->minor, s->node))
         return false;
     set_add(&s->mounts, e->id);
-    if (s->own && e->id == s->own)
-        return false;
-    /* Other namespaces (every service with PrivateTmp has one) receive our mount as a copy that goes when
-     * ours goes. */
-    if (s->own && s->except && (e->shared || e->slave) && strcmp(e->mountpoint, s->except) == 0)
+    if ((s->own && e->id == s->own) || is_copy(s, e))
         return false;
     scan_found(s, "a mount of it at", e->mountpoint);
     return false;
@@ -181,8 +193,10 @@ static void scan_init(struct scan *s, unsigned major, unsigned minor, const char
         const char *base = strrchr(target, '/');
         (void)snprintf(s->node, sizeof s->node, "/dev/%s", base ? base + 1 : target);
     }
-    if (except && mountinfo_at(except, &own, &ignored) == 1 && mountinfo_is_on(&own, major, minor, s->node))
+    if (except && mountinfo_at(except, &own, &ignored) == 1 && mountinfo_is_on(&own, major, minor, s->node)) {
         s->own = own.id;
+        (void)mountinfo_ground("self", &own, s->ground, &ignored);
+    }
     s->here = namespace_of(getpid());
 }
 

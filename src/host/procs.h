@@ -20,8 +20,8 @@ bool procs_alive(pid_t pid, uint64_t start);
  * except_mountpoint in our own namespace), or one with a file, a working directory or a root on it. 1: found,
  * and who is a sentence part for people ("pid 4711 (bash) with an open file"); 0: nobody was seen. Bounded by
  * the number of processes, reads only /proc. except_mountpoint may be NULL, and must be free of symlinks.
- * While it is mounted, copies of it at the same path that other namespaces received by propagation are not
- * counted: umount takes them with it. */
+ * While it is mounted, copies of it that other namespaces received by propagation are not counted, at
+ * whatever path they have them: umount takes them with it. */
 int procs_pinning(unsigned major, unsigned minor, const char *except_mountpoint, char *who, size_t size);
 
 /* Does any mount namespace but ours at except_mountpoint have this device mounted? 1 yes, 0 no. */

@@ -17,8 +17,9 @@
 #include "volume/statefile.h"
 #include "volume/watch.h"
 
-#define RECOVERING "recovering"
-#define SECTOR     512
+#define RECOVERING    "recovering"
+#define MAPPING_ENDED "its mapping process ended while no daemon was there to see it"
+#define SECTOR        512
 
 /* The gate of a volume that nobody can know of yet. */
 static void close_gate(struct volume *v)
@@ -94,12 +95,15 @@ static void without_mapping(struct volumes *e, struct volume *v)
             memcpy(v->mapping.device, v->node.path, sizeof v->mapping.device);
         if (v->rung < RUNG_MAPPED)
             v->rung = RUNG_MAPPED;
-        lost_mark(e, v, "its mapping process ended while no daemon was there to see it");
+        lost_mark(e, v, MAPPING_ENDED);
         return;
     }
     v->mapping = (struct mapping){ .control = -1 };
     /* Never mounted, or taken down but for the records in the cluster, which a descent clears. */
     v->rung = RUNG_CLAIMED;
+    if (v->holders.n >
+        0) /* They were told that it is mounted, and with its mount namespace all of it has gone. */
+        lost_mark(e, v, MAPPING_ENDED);
 }
 
 /* What can be told of a mounted volume without its state file, and without the cluster. */

@@ -13,7 +13,8 @@
 #include "volume/lost.h"
 #include "volume/statefile.h"
 
-#define OLD_S 600
+#define OLD_S      600
+#define OLD_LOST_S 60 /* from Docker's Mount until its container has what was mounted, and some more */
 
 /* Whose place it is to say that nobody uses the device. */
 enum verdict { UNUSED, USED, UNKNOWN };
@@ -45,13 +46,15 @@ static bool caller_gone(const struct holder *h)
     return h->peer != 0 && !procs_alive(h->peer, h->peer_start);
 }
 
-static bool is_stale(const struct holder *h)
+/* Who holds a lost volume had it before: that is over, whether Docker says so or not (a managed plugin that
+ * was ended by force took its mounts along, and Docker's Unmounts found nobody). With the lock held. */
+static bool is_stale(const struct volume *v, const struct holder *h)
 {
     if (h->id[0] == '\0' || h->pending)
         return false;
     if (strcmp(h->id, HOLDER_UNKNOWN) == 0)
         return true;
-    return caller_gone(h) || time(NULL) - h->since > OLD_S;
+    return caller_gone(h) || time(NULL) - h->since > (v->lost ? OLD_LOST_S : OLD_S);
 }
 
 /* With the lock held. */
@@ -71,7 +74,7 @@ static unsigned drop_stale(struct volumes *e, struct volume *v)
     unsigned dropped = 0;
     LOCK_SCOPE(&v->lock);
     for (size_t i = v->holders.n; i-- > 0;)
-        if (is_stale(&v->holders.all[i])) {
+        if (is_stale(v, &v->holders.all[i])) {
             drop(e, v, v->holders.all[i].id, "no container has the volume mounted");
             dropped++;
         }
@@ -123,12 +126,11 @@ static int release_one(struct volumes *e, struct volume *v, const char *id, bool
         return error_set(err, -EBUSY,
                          "it is mounted in the mount namespace of %s: add --force to release it all the same",
                          who);
-    if (!force && !is_stale(h))
-        return error_set(
-            err, -EBUSY,
-            "its caller (pid %d) is alive and it is younger than ten minutes: add --force to release "
-            "it all the same",
-            (int)h->peer);
+    if (!force && !is_stale(v, h))
+        return error_set(err, -EBUSY,
+                         "its caller (pid %d) is alive and it is younger than %s: add --force to release "
+                         "it all the same",
+                         (int)h->peer, v->lost ? "a minute" : "ten minutes");
     drop(e, v, id, force ? "released by hand, by force" : "released by hand");
     return 1;
 }

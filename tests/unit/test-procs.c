@@ -263,6 +263,45 @@ static void does_not_count_propagated_copies(void **state)
     assert_int_equal(elsewhere_with(slave_namespace, who, sizeof who), 0);
 }
 
+/* A managed plugin's volumes are mounted elsewhere on the host, too: what is below them is shared. umount
+ * takes those copies along; what is bound out of one stays. */
+static void does_not_count_copies_at_other_paths(void **state)
+{
+    char who[200], copy[100], other[100];
+    struct stat st;
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    char peer[] = "/tmp/test-procs.XXXXXX";
+    assert_non_null(mkdtemp(peer));
+    assert_int_equal(mount(dir, peer, NULL, MS_BIND | MS_REC, NULL), 0);
+    (void)snprintf(copy, sizeof copy, "%s/volume", peer);
+    assert_int_equal(stat(copy, &st), 0);
+    assert_int_equal(st.st_dev, makedev(dev_major, dev_minor));
+    int rc = elsewhere_with(slave_namespace, who, sizeof who);
+    (void)snprintf(other, sizeof other, "%s/other", dir);
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(mount(copy, other, NULL, MS_BIND, NULL), 0);
+    int bound = procs_mounted_elsewhere(dev_major, dev_minor, volume, who, sizeof who);
+    assert_int_equal(umount2(other, UMOUNT_NOFOLLOW), 0);
+    assert_int_equal(rmdir(other), 0);
+    int in_container = elsewhere_with(container_like, who, sizeof who);
+    assert_int_equal(rmdir("/tmp/test-procs.data"), 0);
+    assert_int_equal(umount2(volume, UMOUNT_NOFOLLOW), 0);
+    assert_int_equal(stat(copy, &st), 0);
+    dev_t without = st.st_dev;
+    assert_int_equal(umount2(peer, UMOUNT_NOFOLLOW), 0);
+    assert_int_equal(rmdir(peer), 0);
+    assert_int_equal(mount("volume", volume, "tmpfs", 0, NULL), 0);
+    assert_int_equal(stat(volume, &st), 0);
+    assert_int_not_equal(without, makedev(dev_major, dev_minor));
+    dev_major = major(st.st_dev);
+    dev_minor = minor(st.st_dev);
+    assert_int_equal(rc, 0);
+    assert_int_equal(bound, 1);
+    assert_int_equal(in_container, 1);
+}
+
 static void sees_another_mount_of_ours(void **state)
 {
     char who[200], other[100];
@@ -289,6 +328,7 @@ int main(void)
         cmocka_unit_test(sees_nobody),
         cmocka_unit_test(sees_other_namespaces),
         cmocka_unit_test(does_not_count_propagated_copies),
+        cmocka_unit_test(does_not_count_copies_at_other_paths),
         cmocka_unit_test(sees_another_mount_of_ours),
     };
     return cmocka_run_group_tests(tests, mount_volume, umount_volume);

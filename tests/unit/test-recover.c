@@ -126,6 +126,38 @@ static void what_was_unmounted_by_hand_is_mounted_again_for_its_holder(void **st
     expect_gone(f);
 }
 
+/* A managed plugin was ended by force: mapper and mount went with its mount namespace, and Docker's Unmount
+ * found nobody. It is not mounted for nobody; the next one has it, but not in the moment after the holder's
+ * Mount. */
+static void what_is_gone_altogether_is_lost_and_the_next_one_has_it(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    mount_and_leave(f);
+    fake_mapping_kill("db");
+    fake_image_find("rbd", "db")->deaf = true; /* its watch lapses later */
+    assert_true(fake_mount_drop(fixture_mountpoint(f, "db")));
+    fixture_start(f);
+    fixture_settle(f);
+    struct volume *v = fixture_volume(f, "db");
+    assert_true(v->lost);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_DETACHED);
+    assert_int_equal(fixture_holders(f, "db"), 1);
+    assert_int_equal(fake_mount_count(), 0);
+    assert_int_equal(fixture_mount(f, "db", "two", &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "mount ID one"));
+    pthread_mutex_lock(&v->lock);
+    holders_find(&v->holders, "one")->since -= 61;
+    pthread_mutex_unlock(&v->lock);
+    if (fixture_mount(f, "db", "two", &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_false(v->lost);
+    registry_release(&f->engine->registry, v);
+    assert_int_equal(fixture_holders(f, "db"), 1);
+    assert_int_equal(fixture_unmount(f, "db", "two", &err), 0);
+    expect_gone(f);
+}
+
 static void a_mount_whose_answer_was_cut_off_is_undone(void **state)
 {
     struct fixture *f = *state;
@@ -328,6 +360,7 @@ int main(void)
         TEST(a_mounted_volume_stays_mounted_and_keeps_its_holders),
         TEST(a_mount_during_the_descent_of_an_adopted_volume_knows_its_spec),
         TEST(what_was_unmounted_by_hand_is_mounted_again_for_its_holder),
+        TEST(what_is_gone_altogether_is_lost_and_the_next_one_has_it),
         TEST(a_mount_whose_answer_was_cut_off_is_undone),
         TEST(files_of_another_boot_or_version_and_broken_ones_are_removed),
         TEST(what_was_mounted_over_it_is_neither_adopted_nor_taken_down),
