@@ -107,6 +107,21 @@ static int wait_until_mounted(struct volume *v, const char *id, unsigned failure
     }
 }
 
+/* Refused, but the one who has it has lost it. With the lock held. */
+static void say_lost(const struct volume *v, struct error *err)
+{
+    if (v->trouble.code < 0) {
+        *err = v->trouble; /* says who still has it, and that it is dead */
+        return;
+    }
+    const char *id = v->holders.n > 0 ? v->holders.all[0].id : "";
+    if (id[0])
+        (void)error_set(err, err->code,
+                        "the volume was lost on this host (%s), and mount ID %.12s, who had it, gives way a "
+                        "minute after its Mount: try again then, or restart its container",
+                        v->loss.why, id);
+}
+
 /* Becomes a holder, if those who are there allow it; the stale among them do not count. */
 static int join(struct volumes *e, struct volume *v, const char *id, const struct caller *caller,
                 moment deadline, unsigned *failures, struct error *err)
@@ -119,8 +134,8 @@ static int join(struct volumes *e, struct volume *v, const char *id, const struc
             *failures = v->failures;
             add_holder(e, v, id, caller->pid, lives_on);
         }
-        if (rc < 0 && v->lost && v->trouble.code < 0)
-            *err = v->trouble; /* says who still has it, and that it is dead */
+        if (rc < 0 && v->lost)
+            say_lost(v, err);
         pthread_mutex_unlock(&v->lock);
         if (rc == 0 || again || stale_drop(e, v) == 0)
             return rc;

@@ -99,25 +99,82 @@ def test_a_restart_of_docker_takes_it_along_and_brings_it_back(plugin, cluster):
     volumes(plugin, "managed-restart")
 
 
+def renew(machine, force=""):
+    """Another version of it, as docs/docker.md says."""
+    machine.run(f"docker plugin disable {force} {PLUGIN} && docker plugin rm {force} {PLUGIN} && "
+                f"docker plugin create {PLUGIN} /root/plugin", 300)
+    machine.run(f"docker plugin set {PLUGIN} {SETTINGS} && docker plugin enable --timeout 120 {PLUGIN}")
+
+
+def test_another_version_of_it_has_the_volumes(plugin):
+    """Docker can remove it although volumes were mounted: nothing that it made is protected from that."""
+    plugin.run(f"docker run --rm --volume-driver={PLUGIN} -v managed-next:/data box sh -c 'echo kept > /data/file'")
+    renew(plugin)
+    assert kept(plugin, "managed-next") == "kept"
+    volumes(plugin, "managed-next")
+
+
+def begin(machine, volume):
+    """A container with something synced, and something that is not, on the volume."""
+    machine.run(f"docker run -d --name managed --volume-driver={PLUGIN} -v {volume}:/data box sh -c "
+                "'echo kept | dd conv=fsync of=/data/file && dd if=/dev/urandom of=/data/dirty bs=1M count=16 && exec sleep 600'")
+    until(lambda: machine.command("docker exec managed ls /data/dirty").returncode == 0, "the writes", 20)
+    assert len(mappers(machine)) == 1
+
+
+def state(machine, volume):
+    return json.loads(machine.run(f"docker volume inspect {volume}"))[0]["Status"]["state"]
+
+
+def mounts(machine, volume):
+    """Of this volume, wherever the machine's own mount namespace has it."""
+    return machine.ask(f"grep '/rbd/{volume} ' /proc/1/mountinfo")
+
+
+def test_a_daemon_that_is_killed_is_started_again_by_docker(plugin):
+    """Its mappers go with it: the volume is lost, until its container is restarted."""
+    begin(plugin, "managed-kill")
+    plugin.run("for p in $(pgrep -x rbdvol); do grep -qz RBDVOL_NAME=managed /proc/$p/environ && kill -9 $p; done")
+    until(lambda: plugin.command("docker volume inspect managed-kill").returncode == 0 and state(plugin, "managed-kill") == "lost",
+          "Docker to start it, and the loss to be seen", 60)
+    until(lambda: not mounts(plugin, "managed-kill"), "the dead mount to be taken down", 20)
+    plugin.run("docker restart -t 1 managed && docker exec managed cat /data/file | grep kept", 60)
+    plugin.run("docker rm -f managed")
+    volumes(plugin, "managed-kill")
+
+
 def test_ended_by_force_under_a_container_it_leaves_nothing_that_hangs_and_is_usable_again(plugin):
     """All its processes are killed, and with them its mount namespace. What was synced is there afterwards."""
-    plugin.run(f"docker run -d --name managed --volume-driver={PLUGIN} -v managed-force:/data box sh -c "
-               "'echo kept | dd conv=fsync of=/data/file && dd if=/dev/urandom of=/data/dirty bs=1M count=16 && exec sleep 600'")
-    until(lambda: plugin.command("docker exec managed ls /data/dirty").returncode == 0, "the writes", 20)
-    assert len(mappers(plugin)) == 1
+    begin(plugin, "managed-force")
     plugin.run(f"docker plugin disable -f {PLUGIN}", 90)
     until(lambda: not mappers(plugin), "the mapper to be gone, and not to wait for itself", 30)
     plugin.run("docker rm -f managed", 60)
-    # Docker's Unmount found no plugin: its holder is there until Docker was restarted, or for ten minutes
-    plugin.run(f"systemctl restart docker && docker plugin enable --timeout 120 {PLUGIN}", 180)
+    assert not mounts(plugin, "managed-force")
+    plugin.run(f"docker plugin enable --timeout 120 {PLUGIN}")
+    # Docker's Unmount found no plugin: its holder is on record, but nothing is mounted for it
+    until(lambda: state(plugin, "managed-force") == "lost", "the loss to be seen", 30)
+    assert not mappers(plugin) and not mounts(plugin, "managed-force")
+    until(lambda: plugin.command(f"docker run --rm --volume-driver={PLUGIN} -v managed-force:/data box true").returncode == 0,
+          "the holder to give way, a minute after its Mount", 90, 1)
     assert kept(plugin, "managed-force") == "kept"
     volumes(plugin, "managed-force")
 
 
-def test_another_version_of_it_has_the_volumes(plugin):
-    """As docs/docker.md says: disabled, removed, created anew."""
-    plugin.run(f"docker run --rm --volume-driver={PLUGIN} -v managed-next:/data box sh -c 'echo kept > /data/file'")
-    plugin.run(f"docker plugin disable {PLUGIN} && docker plugin rm {PLUGIN} && docker plugin create {PLUGIN} /root/plugin", 300)
-    plugin.run(f"docker plugin set {PLUGIN} {SETTINGS} && docker plugin enable --timeout 120 {PLUGIN}")
-    assert kept(plugin, "managed-next") == "kept"
-    volumes(plugin, "managed-next")
+def test_ended_by_force_and_enabled_again_under_a_container_that_is_then_restarted(plugin):
+    begin(plugin, "managed-on")
+    plugin.run(f"docker plugin disable -f {PLUGIN} && docker plugin enable --timeout 120 {PLUGIN}", 200)
+    assert plugin.command("docker exec managed cat /data/dirty > /dev/null").returncode in (0, 1)
+    refused = plugin.command(f"docker run --rm --volume-driver={PLUGIN} -v managed-on:/data box true")
+    assert refused.returncode != 0 and "lost" in refused.stderr, refused.stderr
+    plugin.run("docker restart -t 1 managed && docker exec managed cat /data/file | grep kept", 60)
+    plugin.run("docker rm -f managed")
+    volumes(plugin, "managed-on")
+
+
+def test_another_version_by_force_under_a_container(plugin):
+    """Nothing is known to it of the one before; Docker counts a plugin that was ended by force as in use for ever."""
+    begin(plugin, "managed-over")
+    renew(plugin, "-f")
+    plugin.run("docker rm -f managed", 60)
+    assert kept(plugin, "managed-over") == "kept"
+    volumes(plugin, "managed-over")

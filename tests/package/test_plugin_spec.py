@@ -17,7 +17,9 @@ ORDER = [f"{SOCKETS}/{{0}}.sock", f"{SOCKETS}/{{0}}/{{0}}.sock"] + [
 
 @pytest.fixture(scope="module")
 def finder(machine):
-    """The machine, whose Docker has forgotten the drivers at the end."""
+    """The machine, with the package, whose Docker has forgotten the drivers at the end."""
+    if machine.command("test -e " + SHIPPED).returncode:
+        machine.run("apt-get install -qy --no-install-recommends /root/rbdvol.deb", 300)
     yield machine
     machine.run(f"rm -rf {SOCKETS}/found* /etc/docker/plugins/found* /usr/lib/docker/plugins/found*; systemctl restart docker")
 
