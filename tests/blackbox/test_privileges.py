@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
 """What the processes are allowed to do, read from the kernel, thread by thread."""
 
+import glob
 import os
+import resource
+import signal
 import subprocess
 
 import mounts
 import process
 import pytest
+from daemon import RBDVOL, clean_env
 from waiting import until
 
 BITS = {"CHOWN": 0, "DAC_OVERRIDE": 1, "DAC_READ_SEARCH": 2, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7,
@@ -109,6 +113,55 @@ def test_a_core_of_a_process_with_keys_is_not_readable_by_others(busy):
     for pid in [busy.pid, *busy.mappers()]:
         with open(f"/proc/{pid}/status", encoding="ascii") as f:
             assert "Umask:\t0077" in f.read(), f"pid {pid}"
+
+
+def crash(words, folder, ready):
+    """Runs a program that may leave a core of any size in this folder, and crashes it: has the kernel written one?"""
+    with open(f"{folder}/log", "ab") as log:
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=clean_env(),
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, 2 * resource.getrlimit(resource.RLIMIT_CORE)[1:]))
+    with child:
+        try:
+            ready()
+        finally:
+            os.kill(child.pid, signal.SIGSEGV)
+            status = os.waitpid(child.pid, 0)[1]
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSEGV, status
+    return os.WCOREDUMP(status)
+
+
+def test_a_crash_of_the_daemon_leaves_no_core(world):
+    """The cluster's key would be in it. A program that is allowed to leave one does, here and now."""
+    folder = f"{world.dir}/crash"
+    os.makedirs(folder)
+    assert crash(["sleep", "60"], folder, lambda: None), "this host writes no cores: the test shows nothing"
+    for core in glob.glob(f"{folder}/core*"):
+        os.unlink(core)
+    daemon = world.daemon(start=False)
+
+    def ready():
+        until(lambda: os.path.exists(daemon.socket), "its socket", 20)
+        daemon.create("db", size="64M", fstype="ext4")
+        daemon.mount("db", "a")
+
+    assert not crash([RBDVOL, "serve", *daemon.flags], folder, ready)
+    assert not glob.glob(f"{folder}/core*")
+    daemon.start()
+    daemon.unmount("db", "a")
+
+
+def test_a_mapper_and_an_idle_helper_have_less_than_the_daemon(busy):
+    """A mapper carries the I/O, and may do nothing else; a helper mounts for the daemon."""
+    def effective(pid):
+        return int(process.status(pid)["CapEff"], 16)
+
+    assert {effective(pid) for pid in busy.mappers()} == {0}
+    for pid in until(busy.idle_helpers, "the helper that is kept for the next Mount", 20):
+        assert effective(pid) & ~effective(busy.pid) == 0 and effective(pid) < effective(busy.pid)
+
+
+def test_who_asked_is_in_the_log(busy):
+    assert f"mounted volume=rbd/db id=a peer={os.getpid()} " in busy.log_text()
 
 
 WITHOUT_PTRACE = ["setpriv", "--bounding-set=-sys_ptrace", "--"]

@@ -107,7 +107,8 @@ def test_docker_does_not_stop_with_the_plugin_and_mappers_not_with_the_daemon(na
     assert ("Type", "notify") in got and ("StartLimitIntervalSec", "0") in got
     after = " ".join(value for option, value in got if option == "After").split()
     assert {"remote-fs.target", "network-online.target"} <= set(after)
-    assert "docker.service" in " ".join(value for option, value in got if option == "Before").split()
+    before = " ".join(value for option, value in got if option == "Before").split()
+    assert {"docker.service", "mesos-slave.service", "mesos-agent.service", "nomad.service"} <= set(before)
 
 
 # -- what is told

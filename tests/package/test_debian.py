@@ -215,6 +215,56 @@ def test_the_journal_can_be_asked_by_volume(counting):
     assert all("life" in line for line in found().splitlines()), found()
 
 
+def test_its_entries_have_fields(counting):
+    """A line's words are in them, each, with its priority."""
+    def found():
+        lines = counting.ask("journalctl -b -o json --no-pager -u rbdvol RBDVOL_VOLUME=rbd/life").splitlines()
+        return [one for one in map(json.loads, lines) if one["MESSAGE"].startswith("mounted ")]
+
+    entry = until(found, "the journal", 10)[-1]
+    docker = counting.unit("docker.service", "MainPID")
+    assert entry["PRIORITY"] == "6" and entry["RBDVOL_PEER"] == docker and int(entry["RBDVOL_MS"]) >= 0
+    assert len(entry["RBDVOL_ID"]) == 12 and entry["_SYSTEMD_UNIT"] == "rbdvol.service"
+
+
+# -- further instances
+
+
+def test_a_further_instance_runs_beside_it(machine):
+    """Of rbdvol@.service and its socket: a plugin of its own name, with a configuration and volumes of its own."""
+    machine.run("printf 'size = 3G\\nfstype = ext4\\n' > /etc/rbdvol/ssd.conf && systemctl enable --now rbdvol@ssd.socket rbdvol-trim@ssd.timer")
+    assert machine.unit("rbdvol@ssd.service", "ActiveState") == "inactive"
+    machine.run("docker run -d --name further --volume-driver=ssd -v further:/data box sh -c 'echo kept > /data/file && exec sleep 600'")
+    assert machine.unit("rbdvol@ssd.service", "ActiveState") == "active"
+    until(lambda: machine.command("docker exec further cat /data/file").stdout == "kept\n", "the write", 20)
+    assert json.loads(machine.run("docker volume inspect further"))[0]["Status"]["size"] == 3 << 30
+    assert machine.command("mountpoint -q /var/lib/rbdvol/ssd/mnt/rbd/further").returncode == 0
+    assert "rbd/further" in machine.run("rbdvol status --name=ssd") and "further" not in machine.run("rbdvol status")
+    was = mappers(machine)
+    assert len(was) == 1 and re.search(r"rbdvol-ssd-[0-9a-f]+\.scope$", list(was.values())[0])
+    machine.run("systemctl restart rbdvol@ssd.service rbdvol.service")
+    assert mappers(machine) == was
+    machine.run("systemctl start rbdvol-trim@ssd.service")
+    until(lambda: "rbd/further: " in machine.journal("rbdvol-trim@ssd.service"), "a line of the trim", 10)
+    gone(machine, "further")
+    machine.run("docker volume rm further; systemctl disable --now rbdvol-trim@ssd.timer rbdvol@ssd.socket && "
+                "systemctl stop rbdvol@ssd.service && rm -r /etc/rbdvol/ssd.conf")
+    assert machine.unit("rbdvol.service", "ActiveState") == "active"
+
+
+def test_children_have_less_than_the_daemon_under_its_unit(counting):
+    def effective(pid):
+        return int(re.search(r"CapEff:\s+(\w+)", counting.run(f"cat /proc/{pid}/status")).group(1), 16)
+
+    daemon = effective(daemon_pid(counting))
+    assert daemon
+    assert {effective(pid) for pid in mappers(counting)} == {0}
+    helpers = counting.ask("pgrep -x rbdvol-device").split()
+    assert helpers
+    for pid in helpers:
+        assert effective(pid) & ~daemon == 0 and effective(pid) < daemon
+
+
 # -- other versions
 
 

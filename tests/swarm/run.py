@@ -4,11 +4,11 @@
 off; the services go on elsewhere with every line that they had fsynced, soon after Swarm started them, and the node comes back.
 
     run.py                           20 rounds, or as many as RBDVOL_SWARM_ROUNDS says
-    run.py --rounds 3 --only cut     fewer, of one kind: kill, power, cut or half
+    run.py --rounds 3 --only cut     fewer, of one kind: drain, kill, power, cut or half
     run.py --seed N                  the same again, as a run has printed it
     run.py --results FILE            lines of "pass|fail NAME" for ./check
 
-kill: all processes of the node are killed. power: the same, and its peers see no connection end. cut: its link is down until the
+drain: the node is drained by `docker node update`; nobody is fenced. kill: all processes of the node are killed. power: the same, and its peers see no connection end. cut: its link is down until the
 services have gone on elsewhere, and its old containers still run when it is up again. half: the same, and at first it finds only
 the Ceph cluster again: rbdvol sees that it has lost its volumes before Swarm ends the containers.
 """
@@ -44,7 +44,7 @@ WITHIN = {"silent": 10, "dead": WATCH + 5}
 VOLUMES = {takeover: f"of-{takeover}" for takeover in WITHIN}
 SWARM_NOTICES = 90
 NOTICES = 10  # a fenced client that it is fenced, once it can know
-KINDS = ("cut", "kill", "half", "power")
+KINDS = ("cut", "kill", "drain", "half", "power")
 
 
 class Round:
@@ -63,6 +63,7 @@ class Round:
         assert len(where) == 1, f"the services run on {where}"
         self.victim = next(n for n in swarm.workers if n.name in where)
         self.rival = next(n for n in swarm.workers if n is not self.victim)
+        self.fenced = swarm.cluster.blocklist()
 
     def running_task(self, service):
         def running():
@@ -91,13 +92,19 @@ class Round:
         self.check_lines()
 
     def fail(self):
-        if self.kind in ("cut", "half"):
+        if self.kind == "drain":
+            self.swarm.set_availability(self.victim, "drain")
+        elif self.kind in ("cut", "half"):
             self.victim.link_down()
         else:
             self.victim.die(power=self.kind == "power")
 
     def come_back(self):
-        """What still ran in a host that was cut off finds out that it is fenced."""
+        """What still ran in a host that was cut off finds out that it is fenced; one that was drained gave all back itself."""
+        if self.kind == "drain":
+            assert set(self.swarm.cluster.blocklist()) <= set(self.fenced), "somebody was fenced"
+            self.swarm.set_availability(self.victim, "active")
+            return
         if self.kind in ("kill", "power"):
             self.victim.come_back()
             return

@@ -30,6 +30,7 @@ class _Connection(http.client.HTTPConnection):
 class Swarm:
     def __init__(self, network, cluster, directory, joined):
         """joined: a list that takes each node as soon as it is there."""
+        self.cluster = cluster
         for _ in range(3):
             joined.append(Node(network, cluster, directory))
         self.manager, *self.workers = self.nodes = list(joined)
