@@ -118,8 +118,10 @@ static int look_patiently(struct volumes *e, const struct place *p, const char *
         if (rc < 0 || ret->kind != OWNER_CLIENT || clock_left_ms(end) == 0)
             return rc;
         rc = ctl_holder(p, id, &r, err);
-        if (rc <= 0)
+        if (rc < 0)
             return rc;
+        if (rc == 0) /* it may have said so between our two questions */
+            return ownership_look(e, p, id, ret, err);
         pause_for(CLOSING_LOOK);
     }
 }
