@@ -99,9 +99,9 @@ def test_a_restart_of_docker_takes_it_along_and_brings_it_back(plugin, cluster):
     volumes(plugin, "managed-restart")
 
 
-def renew(machine, force=""):
+def renew(machine):
     """Another version of it, as docs/docker.md says."""
-    machine.run(f"docker plugin disable {force} {PLUGIN} && docker plugin rm {force} {PLUGIN} && "
+    machine.run(f"docker plugin disable -f {PLUGIN} && docker plugin rm -f {PLUGIN} && "
                 f"docker plugin create {PLUGIN} /root/plugin", 300)
     machine.run(f"docker plugin set {PLUGIN} {SETTINGS} && docker plugin enable --timeout 120 {PLUGIN}")
 
@@ -172,9 +172,9 @@ def test_ended_by_force_and_enabled_again_under_a_container_that_is_then_restart
 
 
 def test_another_version_by_force_under_a_container(plugin):
-    """Nothing is known to it of the one before; Docker counts a plugin that was ended by force as in use for ever."""
+    """Nothing is known to it of the one before."""
     begin(plugin, "managed-over")
-    renew(plugin, "-f")
+    renew(plugin)
     plugin.run("docker rm -f managed", 60)
     assert kept(plugin, "managed-over") == "kept"
     volumes(plugin, "managed-over")

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The RPM: built, looked at by rpmlint, and unpacked. Nothing here can install it, but what it does when it is can be read."""
+"""The RPM: built, looked at by rpmlint, unpacked, and installed on the machine by rpm. That is a Debian, which has what it needs, but not as
+RPMs."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
+from waiting import until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -42,3 +45,31 @@ def test_the_program_in_it_runs(rpm, work):
 def test_its_scripts_unmount_nothing(rpm):
     scripts = query(rpm, "--scripts")
     assert "umount" not in scripts and "rm -" not in scripts
+
+
+@pytest.fixture(scope="module")
+def host(machine, rpm):
+    """The machine without the Debian package, and with rpm."""
+    machine.run("dpkg --purge rbdvol; apt-get install -qy --no-install-recommends rpm", 300)
+    shutil.copyfile(rpm, machine.path("/root/rbdvol.rpm"))
+    yield machine
+    machine.command("docker rm -f rpm; systemctl disable --now rbdvol.socket rbdvol.service; rpm -e --nodeps rbdvol", 120)
+
+
+def test_it_is_installed_used_upgraded_and_removed_without_an_unmount(host):
+    point = "/var/lib/rbdvol/rbd/mnt/rbd/rpm"
+    host.run("rpm -i --nodeps /root/rbdvol.rpm && systemctl daemon-reload")
+    assert host.unit("rbdvol.socket", "UnitFileState") == "disabled", "an RPM starts nothing by itself"
+    host.run("systemctl enable --now rbdvol.socket rbdvol.service && rbdvol status")
+    host.run("docker run -d --name rpm --volume-driver=rbd -v rpm:/data box sh -c 'echo kept > /data/file && exec sleep 600'")
+    until(lambda: host.command("docker exec rpm cat /data/file").stdout == "kept\n", "the write", 20)
+    host.run("rpm -U --nodeps --force /root/rbdvol.rpm && systemctl daemon-reload && systemctl restart rbdvol.service")
+    assert host.run(f"mountpoint -q {point} && docker exec rpm cat /data/file") == "kept\n"
+    assert "rbd/rpm" in host.run("rbdvol status")
+    host.run("rpm -e --nodeps rbdvol")
+    assert host.run(f"mountpoint -q {point} && docker exec rpm cat /data/file") == "kept\n"
+    assert host.command("test -e /usr/sbin/rbdvol").returncode != 0
+    host.run("rpm -i --nodeps /root/rbdvol.rpm && systemctl daemon-reload && systemctl enable --now rbdvol.socket rbdvol.service")
+    host.run("docker rm -f rpm", 60)
+    until(lambda: host.command(f"mountpoint -q {point}").returncode != 0, "the unmount", 30)
+    host.run("docker volume rm rpm")
