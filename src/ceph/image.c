@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ceph/answer.h"
 
 #define DIRECTORY  "rbd_directory"
 #define NAME_BYTES 512
+#define ID_BYTES   256
 #define META       "metadata_"
 #define LIST_PAGE  1024
 
@@ -51,12 +53,10 @@ static bool pool_is_gone(const struct place *p, int rc, struct error *err)
     return rc == -ENOENT && place_check_pool(p, err) < 0;
 }
 
-int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
-                    struct error *err)
+/* What rbd_id.NAME holds, of which n bytes (or an error) were read. */
+static int take_id(const struct place *p, const char *name, const char *data, int n,
+                   char id[static IMAGE_ID_LEN + 1], struct error *err)
 {
-    char object[NAME_BYTES], data[256];
-    (void)snprintf(object, sizeof object, "rbd_id.%s", name);
-    int n = rados_read(p->io, object, data, sizeof data, 0);
     if (pool_is_gone(p, n, err))
         return err->code;
     if (n == -ENOENT)
@@ -64,60 +64,100 @@ int image_id_object(const struct place *p, const char *name, char id[static IMAG
     if (n < 0)
         return place_error(p, n, err, "cannot look up image '%s'", name);
     if (decode_string(data, (size_t)n, id, IMAGE_ID_LEN + 1) < 0)
-        return error_set(err, -EUCLEAN, "image '%s': its object %s cannot be read", name, object);
+        return error_set(err, -EUCLEAN, "image '%s': its object rbd_id.%s cannot be read", name, name);
     return 0;
 }
 
-/* Reads one key of the directory: 0, -ENOENT (no directory or no such key), or could not ask. */
-static int directory_get(const struct place *p, const char *key, char *value, size_t size, struct error *err)
+int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
+                    struct error *err)
 {
-    const char *keys[] = { key };
-    size_t lens[] = { strlen(key) };
-    rados_omap_iter_t iter = NULL;
-    int inner = 0;
-    rados_read_op_t op = rados_create_read_op();
-    rados_read_op_omap_get_vals_by_keys2(op, keys, 1, lens, &iter, &inner);
-    int rc = rados_read_op_operate(op, p->io, DIRECTORY, 0);
+    char object[NAME_BYTES], data[ID_BYTES];
+    (void)snprintf(object, sizeof object, "rbd_id.%s", name);
+    return take_id(p, name, data, rados_read(p->io, object, data, sizeof data, 0), id, err);
+}
+
+/* One key of the pool's directory, being asked for. */
+struct directory_read {
+    rados_read_op_t op;
+    rados_omap_iter_t iter;
+    int inner;
+    char key[NAME_BYTES];
+};
+
+static void directory_read_begin(const struct place *p, struct directory_read *r, struct answer *a)
+{
+    const char *keys[] = { r->key };
+    size_t lens[] = { strlen(r->key) };
+    r->op = rados_create_read_op();
+    r->iter = NULL;
+    r->inner = 0;
+    rados_read_op_omap_get_vals_by_keys2(r->op, keys, 1, lens, &r->iter, &r->inner);
+    answer_expect(a);
+    a->sent = rados_aio_read_op_operate(r->op, p->io, a->c, DIRECTORY, 0);
+}
+
+/* 0, -ENOENT (no directory or no such key), or could not ask. */
+static int directory_read_end(const struct place *p, struct directory_read *r, struct answer *a, char *value,
+                              size_t size, struct error *err)
+{
+    int rc = answer_take(a);
     if (rc == 0)
-        rc = inner;
+        rc = r->inner;
     char *k = NULL, *v = NULL;
     size_t klen, vlen;
-    if (rc == 0 && (rados_omap_get_next2(iter, &k, &v, &klen, &vlen) < 0 || !k))
+    if (rc == 0 && (rados_omap_get_next2(r->iter, &k, &v, &klen, &vlen) < 0 || !k))
         rc = -ENOENT;
     if (rc == 0)
         rc = decode_string(v, vlen, value, size);
-    if (iter)
-        rados_omap_get_end(iter);
-    rados_release_read_op(op);
+    if (r->iter)
+        rados_omap_get_end(r->iter);
+    rados_release_read_op(r->op);
     if (pool_is_gone(p, rc, err))
         return err->code;
     if (rc == -ENOENT)
         return error_set(err, rc, "not in the pool's directory");
     if (rc == -EUCLEAN)
-        return error_set(err, rc, "the pool's directory cannot be read at '%s'", key);
+        return error_set(err, rc, "the pool's directory cannot be read at '%s'", r->key);
     return rc < 0 ? place_error(p, rc, err, "cannot read the pool's directory") : 0;
 }
 
 int image_name_of(const struct place *p, const char *id, char *name, size_t size, struct error *err)
 {
-    char key[NAME_BYTES];
-    (void)snprintf(key, sizeof key, "id_%s", id);
-    return directory_get(p, key, name, size, err);
+    struct directory_read r;
+    struct answer a;
+    (void)snprintf(r.key, sizeof r.key, "id_%s", id);
+    directory_read_begin(p, &r, &a);
+    return directory_read_end(p, &r, &a, name, size, err);
 }
 
-int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
+struct image_search {
+    const struct place *place;
+    const char *name;
+    struct directory_read directory;
+    struct answer directory_answer, id_answer;
+    char data[ID_BYTES];
+};
+
+struct image_search *image_search_begin(const struct place *p, const char *name)
 {
-    char key[NAME_BYTES], listed[IMAGE_ID_LEN + 1], own[IMAGE_ID_LEN + 1];
-    struct error why;
-    (void)snprintf(key, sizeof key, "name_%s", name);
-    int in_directory = directory_get(p, key, listed, sizeof listed, err);
-    if (in_directory < 0 && in_directory != -ENOENT)
-        return in_directory;
-    int by_name = image_id_object(p, name, own, &why);
-    if (by_name < 0 && by_name != -ENOENT) {
-        *err = why;
-        return by_name;
-    }
+    char object[NAME_BYTES];
+    struct image_search *s = malloc(sizeof *s);
+    if (!s)
+        abort();
+    s->place = p;
+    s->name = name;
+    (void)snprintf(s->directory.key, sizeof s->directory.key, "name_%s", name);
+    directory_read_begin(p, &s->directory, &s->directory_answer);
+    (void)snprintf(object, sizeof object, "rbd_id.%s", name);
+    answer_expect(&s->id_answer);
+    s->id_answer.sent = rados_aio_read(p->io, object, s->id_answer.c, s->data, sizeof s->data, 0);
+    return s;
+}
+
+/* What the two say together. by_name: `own`, or why there is none. */
+static int agree(const char *name, int in_directory, const char *listed, int by_name, const char *own,
+                 char id[static IMAGE_ID_LEN + 1], struct error *err)
+{
     if (in_directory == -ENOENT && by_name == -ENOENT)
         return error_set(err, -ENOENT, "no image '%s'", name);
     if (in_directory < 0 || by_name < 0 || strcmp(listed, own) != 0) {
@@ -125,13 +165,36 @@ int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_
                in_directory < 0 ? own
                : by_name < 0    ? listed
                                 : "",
-               in_directory < 0 || by_name < 0 ? sizeof own : 1);
+               in_directory < 0 || by_name < 0 ? IMAGE_ID_LEN + 1 : 1);
         return error_set(err, -EUCLEAN,
                          "image '%s' is half made or half removed: an operation on it was interrupted%s",
                          name, by_name < 0 ? "; `rbd rm` finishes a removal" : "");
     }
-    memcpy(id, own, sizeof own);
+    memcpy(id, own, IMAGE_ID_LEN + 1);
     return 0;
+}
+
+int image_search_end(struct image_search *search, char id[static IMAGE_ID_LEN + 1], struct error *err)
+{
+    auto_free struct image_search *s = search;
+    char listed[IMAGE_ID_LEN + 1] = "", own[IMAGE_ID_LEN + 1] = "";
+    struct error why;
+    int n = answer_take(&s->id_answer);
+    int in_directory =
+        directory_read_end(s->place, &s->directory, &s->directory_answer, listed, sizeof listed, err);
+    if (in_directory < 0 && in_directory != -ENOENT)
+        return in_directory;
+    int by_name = take_id(s->place, s->name, s->data, n, own, &why);
+    if (by_name < 0 && by_name != -ENOENT) {
+        *err = why;
+        return by_name;
+    }
+    return agree(s->name, in_directory, listed, by_name, own, id, err);
+}
+
+int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err)
+{
+    return image_search_end(image_search_begin(p, name), id, err);
 }
 
 /* The second write: the pool's directory. -EEXIST: it lists another image under this name. */
@@ -241,95 +304,6 @@ int image_drop_name(const struct place *p, const char *name, const char *id, str
     if (rc < 0 && rc != -ENOENT && rc != -ESTALE) /* it is not listed, or as another image */
         return place_error(p, rc, err, "cannot take image '%s' out of the pool's directory", name);
     return 0;
-}
-
-/* The metadata that we look at. */
-static void take_meta(struct image_header *h, const char *key, const char *value, size_t len)
-{
-    static const char *const dangers[] = { "conf_rbd_cache", "conf_rbd_blocklist", "conf_rbd_blacklist" };
-    char **slot = strcmp(key, "rbdvol.spec") == 0      ? &h->spec
-                  : strcmp(key, "rbdvol.making") == 0  ? &h->making
-                  : strcmp(key, "rbdvol.rolling") == 0 ? &h->rolling
-                                                       : NULL;
-    if (slot && len <= IMAGE_META_MAX) {
-        free(*slot);
-        *slot = strndup(value, len);
-    }
-    h->growing |= strcmp(key, "rbdvol.growing") == 0;
-    h->trashed |= strcmp(key, "rbdvol.trashed") == 0;
-    for (size_t i = 0; i < sizeof dangers / sizeof *dangers && !h->danger; i++)
-        if (strncmp(key, dangers[i], strlen(dangers[i])) == 0)
-            h->danger = strdup(key);
-}
-
-static void take_metas(struct image_header *h, rados_omap_iter_t iter)
-{
-    char *k, *v;
-    size_t klen, vlen;
-    while (rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k) {
-        auto_free char *key = strndup(k, klen);
-        if (strncmp(key, META, strlen(META)) == 0)
-            take_meta(h, key + strlen(META), v, vlen);
-    }
-}
-
-int image_read_header(const struct place *p, const char *id, struct image_header *ret, struct error *err)
-{
-    char object[IMAGE_ID_LEN + 16], size_out[16], features_out[32], stamp_out[16];
-    size_t size_len = 0, features_len = 0, stamp_len = 0;
-    int size_rc = -EIO, features_rc = -EIO, stamp_rc = -EIO, meta_rc = -EIO;
-    struct {
-        uint64_t snap; /* CEPH_NOSNAP: the image itself */
-        uint8_t read_only;
-    } __attribute__((packed)) in = { htole64((uint64_t)-2), 1 };
-    unsigned char more = 0;
-    rados_omap_iter_t iter = NULL;
-    rados_read_op_t op = rados_create_read_op();
-    /* Methods of the OSD's rbd class, stable since image format 2 (src/cls/rbd/cls_rbd.cc). */
-    rados_read_op_exec_user_buf(op, "rbd", "get_size", (char *)&in.snap, sizeof in.snap, size_out,
-                                sizeof size_out, &size_len, &size_rc);
-    rados_read_op_exec_user_buf(op, "rbd", "get_features", (char *)&in, sizeof in, features_out,
-                                sizeof features_out, &features_len, &features_rc);
-    rados_read_op_exec_user_buf(op, "rbd", "get_create_timestamp", NULL, 0, stamp_out, sizeof stamp_out,
-                                &stamp_len, &stamp_rc);
-    rados_read_op_set_flags(op, LIBRADOS_OP_FLAG_FAILOK); /* images of very old clusters have no time stamp */
-    rados_read_op_omap_get_vals2(op, "", META, LIST_PAGE, &iter, &more, &meta_rc);
-    int rc = rados_read_op_operate(op, p->io, image_header_object(id, object), 0);
-    struct image_header h = { 0 };
-    if (rc == 0 && (size_rc < 0 || size_len < 9 || features_rc < 0 || features_len < 8 || meta_rc < 0))
-        rc = size_rc < 0 ? size_rc : features_rc < 0 ? features_rc : meta_rc < 0 ? meta_rc : -EUCLEAN;
-    if (rc == 0) {
-        memcpy(&h.size, size_out + 1, sizeof h.size);
-        memcpy(&h.features, features_out, sizeof h.features);
-        h.order = (uint8_t)size_out[0];
-        h.size = le64toh(h.size);
-        h.features = le64toh(h.features);
-        uint32_t sec = 0;
-        if (stamp_rc == 0 && stamp_len >= sizeof sec)
-            memcpy(&sec, stamp_out, sizeof sec);
-        h.created = (time_t)le32toh(sec);
-        take_metas(&h, iter);
-    }
-    if (iter)
-        rados_omap_get_end(iter);
-    rados_release_read_op(op);
-    if (pool_is_gone(p, rc, err))
-        return err->code;
-    if (rc == -ENOENT)
-        return error_set(err, rc, "image id %s is gone", id);
-    if (rc < 0)
-        return place_error(p, rc, err, "cannot read the header of image id %s", id);
-    *ret = h;
-    return 0;
-}
-
-void image_header_done(struct image_header *h)
-{
-    free(h->spec);
-    free(h->making);
-    free(h->rolling);
-    free(h->danger);
-    *h = (struct image_header){ 0 };
 }
 
 int image_data_pool(const struct place *p, const char *id, char *pool, size_t size, struct error *err)

@@ -21,6 +21,12 @@
  * and untouched when they cannot be read. Others: could not ask. */
 int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1], struct error *err);
 
+/* The same in two halves: both questions are on their way when the first returns, and the second waits for
+ * their answers. What begins must end; place and name must stay until then. */
+struct image_search;
+struct image_search *image_search_begin(const struct place *p, const char *name);
+int image_search_end(struct image_search *search, char id[static IMAGE_ID_LEN + 1], struct error *err);
+
 /* What rbd_id.NAME alone says: 0, -ENOENT, or could not ask. */
 int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
                     struct error *err);

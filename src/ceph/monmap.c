@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "base/cleanup.h"
 
+#define FRESH_MS      600000
 #define ADDRESSES_MAX 3000 /* bytes: about a hundred monitors */
 
 /* The address of this kind ("v2") of a monitor; NULL: it has none. */
@@ -61,7 +63,47 @@ int monmap_parse(const char *json, size_t len, struct monmap *ret, struct error 
     return 0;
 }
 
-int monmap_read(const struct place *p, struct monmap *ret, struct error *err)
+/* The last answer. */
+static struct {
+    pthread_mutex_t lock;            /* a leaf */
+    const struct cluster_link *link; /* that it came over, which may be gone: only compared; NULL: none */
+    moment at;
+    struct monmap map;
+} last = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static struct monmap copy_of(const struct monmap *m)
+{
+    struct monmap copy = { .v2 = m->v2 ? strdup(m->v2) : NULL, .v1 = m->v1 ? strdup(m->v1) : NULL };
+    memcpy(copy.fsid, m->fsid, sizeof copy.fsid);
+    return copy;
+}
+
+void monmap_forget(void)
+{
+    LOCK_SCOPE(&last.lock);
+    monmap_done(&last.map);
+    last.link = NULL;
+}
+
+static void remember(const struct place *p, const struct monmap *m)
+{
+    LOCK_SCOPE(&last.lock);
+    monmap_done(&last.map);
+    last.map = copy_of(m);
+    last.link = p->link;
+    last.at = clock_now();
+}
+
+static bool recall(const struct place *p, struct monmap *ret)
+{
+    LOCK_SCOPE(&last.lock);
+    if (last.link != p->link || clock_since_ms(last.at) > FRESH_MS)
+        return false;
+    *ret = copy_of(&last.map);
+    return true;
+}
+
+static int ask(const struct place *p, struct monmap *ret, struct error *err)
 {
     static const char *command[] = { "{\"prefix\":\"mon dump\",\"format\":\"json\"}" };
     char *out = NULL, *status = NULL;
@@ -80,6 +122,16 @@ void monmap_done(struct monmap *m)
     free(m->v2);
     free(m->v1);
     *m = (struct monmap){ 0 };
+}
+
+int monmap_read(const struct place *p, struct monmap *ret, struct error *err)
+{
+    if (recall(p, ret))
+        return 0;
+    int rc = ask(p, ret, err);
+    if (rc == 0)
+        remember(p, ret);
+    return rc;
 }
 
 int64_t monmap_pool_id(const struct place *p)

@@ -12,9 +12,13 @@ struct monmap {
 };
 #define auto_monmap CLEANUP(monmap_done)
 
-/* Asks the monitors: what they are now, not what ceph.conf named once. */
+/* What the monitors are, not what ceph.conf named once: asked of them, or not more than ten minutes ago over
+ * the same connection. Who uses it needs one of them, and is told by it of the others. */
 int monmap_read(const struct place *p, struct monmap *ret, struct error *err);
 void monmap_done(struct monmap *m);
+
+/* It was of no use: the next monmap_read() asks. */
+void monmap_forget(void);
 
 /* Reads `mon dump` as JSON. -EPROTO. */
 int monmap_parse(const char *json, size_t len, struct monmap *ret, struct error *err);

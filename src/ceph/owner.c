@@ -11,11 +11,8 @@
 
 #include "base/cleanup.h"
 
-#define OWNER_LOCK  "rbdvol"
-#define CTL_LOCK    "rbdvol.ctl"
-#define CTL_SECONDS 30
-#define CTL_RENEW   10000 /* ms */
-#define CTL_POLL    50    /* ms */
+#define CTL_RENEW 10000 /* ms */
+#define CTL_POLL  50    /* ms */
 
 /* Copies up to the next '/' (or the end, for the last part). NULL: empty or too long. */
 static const char *part(const char *from, char *to, size_t size, bool last)
@@ -73,16 +70,25 @@ static int set_lock(const struct place *p, const char *id, const char *lock, con
                                 seconds ? &duration : NULL, flags);
 }
 
+int owner_cookie(const struct owner_self *self, const char *mapping, const char *address,
+                 char cookie[static LOCK_TEXT_MAX], struct error *err)
+{
+    int n = snprintf(cookie, LOCK_TEXT_MAX, "%s/%s/%s/%s/%s/%s", self->host->host, self->host->machine_id,
+                     self->host->boot_id, self->instance, mapping, address);
+    return n < LOCK_TEXT_MAX
+               ? 0
+               : error_set(err, -ENAMETOOLONG,
+                           "host name '%s' and instance '%s' are too long together for the owner record",
+                           self->host->host, self->instance);
+}
+
 int owner_write(const struct place *p, const char *id, const struct owner_self *self, const char *mapping,
                 const char *address, struct error *err)
 {
     char cookie[LOCK_TEXT_MAX];
-    int n = snprintf(cookie, sizeof cookie, "%s/%s/%s/%s/%s/%s", self->host->host, self->host->machine_id,
-                     self->host->boot_id, self->instance, mapping, address);
-    if (n >= (int)sizeof cookie)
-        return error_set(err, -ENAMETOOLONG,
-                         "host name '%s' and instance '%s' are too long together for the owner record",
-                         self->host->host, self->instance);
+    int n = owner_cookie(self, mapping, address, cookie, err);
+    if (n < 0)
+        return n;
     for (int tries = 0; tries < 3; tries++) {
         int rc = set_lock(p, id, OWNER_LOCK, cookie, 0, 0);
         if (rc == 0 || rc == -EEXIST)
@@ -197,22 +203,37 @@ static int wait_for_ctl(const struct place *p, const char *id, const struct owne
     }
 }
 
-int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
-             struct ctl *ret, struct error *err)
+void ctl_new(const char *id, const struct owner_self *self, struct ctl *ret)
 {
-    struct ctl c = { .held = true };
+    struct ctl c = { .renewed = clock_now() };
     char random[17];
     identity_random_hex(random, 8);
     (void)snprintf(c.id, sizeof c.id, "%s", id);
     (void)snprintf(c.cookie, sizeof c.cookie, "%s/%s/%s/%s/%s/-", self->host->host, self->host->machine_id,
                    self->host->boot_id, self->instance, random);
     held_add(c.cookie);
+    *ret = c;
+}
+
+void ctl_forget(struct ctl *c)
+{
+    held_remove(c->cookie);
+    c->held = false;
+}
+
+int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
+             struct ctl *ret, struct error *err)
+{
+    struct ctl c;
+    ctl_new(id, self, &c);
     int rc = wait_for_ctl(p, id, self, c.cookie, deadline, &c.renewed, err);
-    if (rc < 0)
-        held_remove(c.cookie);
-    else
-        *ret = c;
-    return rc;
+    if (rc < 0) {
+        ctl_forget(&c);
+        return rc;
+    }
+    c.held = true;
+    *ret = c;
+    return 0;
 }
 
 int ctl_check(const struct place *p, struct ctl *c, struct error *err)
@@ -223,8 +244,7 @@ int ctl_check(const struct place *p, struct ctl *c, struct error *err)
     moment before = clock_now();
     int rc = set_lock(p, c->id, CTL_LOCK, c->cookie, CTL_SECONDS, LIBRADOS_LOCK_FLAG_MUST_RENEW);
     if (rc == -ENOENT || rc == -EBUSY) {
-        c->held = false;
-        held_remove(c->cookie);
+        ctl_forget(c);
         return error_set(err, -ESTALE,
                          "the control lock rbdvol.ctl lapsed in the middle of a step; try again");
     }
@@ -240,6 +260,5 @@ void ctl_drop(const struct place *p, struct ctl *c)
     if (!c->held)
         return;
     (void)rados_unlock(p->io, image_header_object(c->id, object), CTL_LOCK, c->cookie);
-    held_remove(c->cookie);
-    c->held = false;
+    ctl_forget(c);
 }

@@ -9,6 +9,10 @@
 #include "base/identity.h"
 #include "ceph/imagelock.h"
 
+#define OWNER_LOCK  "rbdvol"
+#define CTL_LOCK    "rbdvol.ctl"
+#define CTL_SECONDS 30
+
 /* Who a daemon is: this host, this boot, this instance. */
 struct owner_self {
     const struct identity *host;
@@ -43,6 +47,10 @@ int owner_read(const struct place *p, const char *id, struct owner_record *ret, 
 int owner_write(const struct place *p, const char *id, const struct owner_self *self, const char *mapping,
                 const char *address, struct error *err);
 
+/* The cookie of the record. -ENAMETOOLONG. */
+int owner_cookie(const struct owner_self *self, const char *mapping, const char *address,
+                 char cookie[static LOCK_TEXT_MAX], struct error *err);
+
 /* Removes the record that was read, whose client has been fenced. Not there any more: success. */
 int owner_forget(const struct place *p, const char *id, const struct owner_record *r, struct error *err);
 
@@ -56,6 +64,12 @@ struct ctl {
     char cookie[LOCK_TEXT_MAX];
     moment renewed;
 };
+
+/* For who takes and drops it as a part of something larger. new: one that is not held yet, as of now, with a
+ * cookie of its own, which this daemon knows for its own until it is dropped, or forgotten. forget: it is not
+ * held (any more). */
+void ctl_new(const char *id, const struct owner_self *self, struct ctl *ret);
+void ctl_forget(struct ctl *c);
 
 /* Takes the mutex, waiting until the deadline while another host, or another thread, has it. One that an
  * earlier daemon of this machine and instance left is taken over at once (two such daemons cannot run).

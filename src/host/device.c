@@ -15,6 +15,7 @@
 #include "base/channel.h"
 #include "base/cleanup.h"
 #include "base/command.h"
+#include "host/fs.h"
 #include "host/helper.h"
 
 #define END_MS 2000
@@ -29,9 +30,10 @@ struct device {
     int channel;
     pid_t pid;
     unsigned uses;
-    bool lost;   /* it was killed, or has ended */
-    bool frozen; /* it has something frozen, or may have: it is left to end by itself, which thaws */
-    bool spent;  /* nobody else can have it: it has changed what signals do to it */
+    bool lost;    /* it was killed, or has ended */
+    bool frozen;  /* it has something frozen, or may have: it is left to end by itself, which thaws */
+    bool spent;   /* nobody else can have it: it has changed what signals do to it */
+    bool resting; /* it was told to let go of everything, and has not been heard to have done so */
 };
 
 /* The one that is idle. Starting a program takes longer than most of what it is started for. */
@@ -57,11 +59,17 @@ static void finish(struct device *d)
     free(d);
 }
 
-/* Nothing comes from an idle one but its end. */
-static bool has_ended(const struct device *d)
+/* After its word that it has let go of everything nothing comes from an idle one but its end. False: it is of
+ * no use any more. */
+static bool is_rested(struct device *d)
 {
     struct pollfd p = { .fd = d->channel, .events = POLLIN };
-    return poll(&p, 1, 0) != 0;
+    struct error ignored;
+    int rc = d->resting ? channel_answer(d->channel, clock_in_ms(END_MS), NULL, &ignored) : 0;
+    if (rc == -ETIMEDOUT)
+        abandon(d);
+    d->resting = false;
+    return rc == 0 && poll(&p, 1, 0) == 0;
 }
 
 static struct device *take_idle(void)
@@ -72,7 +80,7 @@ static struct device *take_idle(void)
         d = idle.device;
         idle.device = NULL;
     }
-    if (d && has_ended(d)) {
+    if (d && !is_rested(d)) {
         finish(d);
         d = NULL;
     }
@@ -136,11 +144,10 @@ void device_end(struct device *d)
         return;
     if (is_wanted_idle(d)) {
         json_auto_t *request = json_pack("{s:s}", "do", "rest");
-        int rc = channel_call(d->channel, request, clock_in_ms(END_MS), NULL, &ignored);
-        if (rc == 0 && keep_idle(d))
+        /* Its answer is for who takes it next: nobody waits for it before. */
+        d->resting = request && channel_send(d->channel, request, clock_in_ms(END_MS), &ignored) == 0;
+        if (d->resting && keep_idle(d))
             return;
-        if (rc == -ETIMEDOUT)
-            abandon(d);
     }
     finish(d);
 }
@@ -274,6 +281,10 @@ int device_check(struct device *d, const char *fstype, bool mend, moment deadlin
 {
     char text[PATH_MAX + 64];
     json_auto_t *reply = NULL;
+    const struct fs *fs = fs_find(fstype);
+    *due = GROW_NOT_DUE;
+    if (fs && !fs->checked)
+        return 0;
     int rc = device_call(d, json_pack("{s:s, s:s, s:b}", "do", "check", "fstype", fstype, "mend", mend),
                          what(text, "checking a file system of type", fstype), deadline, &reply, err);
     if (rc == 0)

@@ -16,6 +16,7 @@ struct fs {
     /* Fixed part: force what every mapper takes (4096-byte sectors) and what is quick on a sparse file;
      * NULL-ended. */
     const char *const *mkfs_args;
+    bool checked;              /* before it is mounted (fs_check); of the others mounting replays the log */
     bool blind;                /* its mkfs must not see what is mounted (host/scratch.c) */
     const char *mount_options; /* always added, "" if none; ext4: errors=remount-ro */
 };

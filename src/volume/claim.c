@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "ceph/imageadmin.h"
+#include "ceph/imageclaim.h"
 #include "volume/former.h"
 #include "volume/hindrance.h"
 #include "volume/lookup.h"
@@ -169,18 +170,51 @@ static int claim_image(struct volumes *e, struct volume *v, const struct place *
     return rc < 0 ? rc : finish_rollback(e, v, p, id, h, err);
 }
 
+/* Is there anything about it that must be seen to before it is mounted, or that is not to be locked at all?
+ */
+static bool is_plain(const struct image_header *h)
+{
+    return !h->making && !h->rolling && !h->trashed && !h->danger &&
+           (h->features & IMAGE_FEATURE_EXCLUSIVE_LOCK) && !is_snapshot(h);
+}
+
+/* Nearly always an image is nobody's, and as it should be: two questions one after the other tell that, and
+ * rbdvol.ctl is taken with the second. 1: so it is, and *h says what it is; 0: it must be looked at step by
+ * step. */
+static int claim_plain(struct volumes *e, struct volume *v, const struct place *p,
+                       char id[static IMAGE_ID_LEN + 1], struct image_header *h, struct error *err)
+{
+    int rc = image_find(p, v->name.image, id, err);
+    if (rc < 0)
+        return rc == -EUCLEAN || rc == -ENOENT ? 0 : rc;
+    rc = imageclaim_free(p, id, &e->self, &v->ctl, h, err);
+    if (rc != 1 || is_plain(h))
+        return rc;
+    ctl_drop(p, &v->ctl);
+    image_header_done(h);
+    return 0;
+}
+
+/* Whoever has it, or had it, and whatever was left unfinished on it. */
+static int claim_thoroughly(struct volumes *e, struct volume *v, const struct place *p,
+                            char id[static IMAGE_ID_LEN + 1], struct image_header *h, struct error *err)
+{
+    int rc = reversal_lookup(e, p, v->name.image, id, h, err);
+    if (rc == 0)
+        rc = check_header(e, v, h, err);
+    if (rc == 0)
+        rc = claim_image(e, v, p, id, h, err);
+    return rc < 0 ? rc : upgrade(e, v, p, id, &v->ctl, h, err);
+}
+
 int claim_take(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
     auto_header struct image_header h = { 0 };
-    int rc = reversal_lookup(e, p, v->name.image, id, &h, err);
+    int rc = claim_plain(e, v, p, id, &h, err);
     if (rc == 0)
-        rc = check_header(e, v, &h, err);
-    if (rc == 0)
-        rc = claim_image(e, v, p, id, &h, err);
-    if (rc == 0)
-        rc = upgrade(e, v, p, id, &v->ctl, &h, err);
-    if (rc == 0)
+        rc = claim_thoroughly(e, v, p, id, &h, err);
+    if (rc >= 0)
         rc = take_header(e, v, id, &h, err);
     if (rc < 0)
         ctl_drop(p, &v->ctl);

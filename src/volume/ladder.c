@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "ceph/blocklist.h"
+#include "ceph/imageclaim.h"
 #include "host/mountinfo.h"
 #include "host/procs.h"
 #include "volume/claim.h"
@@ -55,28 +56,40 @@ static int up_claim(struct volumes *e, struct volume *v, struct error *err)
 }
 
 /* The name must still mean this image: another host may have trashed or renamed it between our look and our
- * lock. */
-static int check_name(const struct volume *v, const struct place *p, struct error *err)
+ * lock. search has asked for that. */
+static int check_name(const struct volume *v, const struct place *p, struct image_search *search,
+                      struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
-    int rc = lookup_image(p, v->name.image, id, err);
+    int rc = image_search_end(search, id, err);
+    if (rc == -EUCLEAN)
+        rc = lookup_image(p, v->name.image, id, err);
     if (rc == -ENOENT || (rc == 0 && strcmp(id, v->image_id) != 0))
         return error_set(err, -ENOENT,
                          "the image was renamed, trashed or replaced by another client just now");
     return rc;
 }
 
-/* What a mapping that was just made lacks yet; rbdvol.ctl goes with the last of it. */
-static int up_map_end(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
+/* What a mapping that was just made lacks yet: says whose it is, and looks whether it still is what it was
+ * taken for. Together, since neither waits for the other: a record that should not be there goes with the
+ * mapping. rbdvol.ctl goes with the record. */
+static int settle(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
-    int rc = check_name(v, p, err);
-    if (rc == 0)
-        rc = mapping_complete(p, v, err);
-    if (rc == 0 && !v->mapping.ro)
-        rc = owner_write(p, v->image_id, &e->self, v->mapping.id, v->mapping.address, err);
-    if (rc == 0)
-        ctl_drop(p, &v->ctl); /* the managed lock and the record say it now; of a snapshot the watch does */
-    return rc;
+    struct error of_name;
+    struct image_search *search = image_search_begin(p, v->name.image);
+    int rc = mapping_complete(p, v, err);
+    if (rc == 0 && !v->mapping.ro) /* of a snapshot its watch tells, and there is no record */
+        rc = imageclaim_settle(p, v->image_id, &e->self, v->mapping.id, v->mapping.address, &v->ctl, err);
+    int name_rc = check_name(v, p, search, &of_name);
+    if (name_rc < 0) {
+        *err = of_name;
+        return name_rc;
+    }
+    if (rc < 0)
+        return rc;
+    ctl_drop(p, &v->ctl); /* the managed lock and the record say it now */
+    v->unsettled = false;
+    return 0;
 }
 
 static int up_map(struct volumes *e, struct volume *v, struct error *err)
@@ -104,8 +117,9 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
         (void)snprintf(v->facts.mapper, sizeof v->facts.mapper, "%s", m.mapper ? m.mapper->name : "");
         (void)snprintf(v->facts.mapper_why, sizeof v->facts.mapper_why, "%s", why);
     }
+    v->unsettled = true;
     arrive(e, v, RUNG_MAPPED); /* from here on descending unmaps, whatever is missing yet */
-    return up_map_end(e, v, &p, err);
+    return settle(e, v, &p, err);
 }
 
 static int up_check(struct volumes *e, struct volume *v, struct error *err)
@@ -114,8 +128,8 @@ static int up_check(struct volumes *e, struct volume *v, struct error *err)
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "checking");
     int rc = engine_place(e, &v->name, &p, err);
-    if (rc == 0 && v->ctl.held) /* turned round on its way down, where it had come half mapped from */
-        rc = up_map_end(e, v, &p, err);
+    if (rc == 0 && v->unsettled) /* turned round on its way down, where it had come half mapped from */
+        rc = settle(e, v, &p, err);
     if (rc == 0 && !v->device)
         rc = device_start(&v->device, err);
     if (rc == 0)

@@ -104,5 +104,8 @@ int mapping_make(struct volumes *e, const struct volume *v, const struct place *
                                       .key_len = key.len };
     (void)snprintf(cluster.fsid, sizeof cluster.fsid, "%s", mons.fsid);
     image.cluster = &cluster;
-    return mapper->map(&e->mapper_host, &image, deadline, ret, err);
+    rc = mapper->map(&e->mapper_host, &image, deadline, ret, err);
+    if (rc < 0)
+        monmap_forget();
+    return rc;
 }

@@ -54,10 +54,18 @@ int statefile_save(struct volumes *e, struct volume *v)
         return rc;
     if (v->holders.n == 0 && v->rung == RUNG_DETACHED && v->mapping.id[0] == '\0') {
         (void)unlink(path);
+        free(v->saved);
+        v->saved = NULL;
         return 0;
     }
     auto_free char *text = encode(e, v);
+    if (v->saved && strcmp(v->saved, text) == 0)
+        return 0;
+    free(v->saved);
+    v->saved = NULL;
     rc = file_replace(path, text, strlen(text), &err);
+    if (rc == 0)
+        v->saved = steal_ptr(&text);
     if (rc < 0)
         log_warning("a restart would forget who holds the volume pool=%s image=%s: %s", v->name.pool,
                     v->name.image, err.msg);

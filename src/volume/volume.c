@@ -25,6 +25,7 @@ void volume_free(struct volume *v)
     if (v->mapping.control >= 0)
         (void)close(v->mapping.control);
     holders_done(&v->holders);
+    free(v->saved);
     spec_done(&v->spec);
     pthread_cond_destroy(&v->changed);
     pthread_mutex_destroy(&v->lock);

@@ -84,6 +84,7 @@ struct volume {
     moment orphaned;         /* since when its device waits for a process in place of one that ended; 0 */
     moment stuck_since;      /* none of the I/O in flight has been answered since, longer than io-stuck; 0 */
     struct reversal owed;    /* written by who has the gate */
+    char *saved;             /* what the state file says; NULL: there is none, or it is not known */
     unsigned unowned;        /* how often in a row its lock was not its client's (ownercheck.h) */
 
     /* Below: for who has the gate only. */
@@ -93,6 +94,7 @@ struct volume {
     struct spec spec;
     struct ctl ctl;
     struct mapping mapping; /* from RUNG_MAPPED on */
+    bool unsettled;         /* its owner record, or a last look at its name, is missing yet */
     struct device *device;  /* from RUNG_CHECKED on, but for one adopted when mounted; NULL: none */
     struct device_node node;
     time_t

@@ -225,8 +225,14 @@ class Daemon:
                 if "rbdvol-device" in " ".join(words[:1]) and words[1:2] != ["idle"]]
 
     def idle_helpers(self):
-        """The rbdvol-device process that it keeps for the next request, once it has needed one."""
-        return [pid for pid in process.children(self.pid) if process.argv(pid)[:2] == ["rbdvol-device", "idle"]]
+        """The rbdvol-device process that it keeps for the next request, once it has needed one. It says so a moment after the answer."""
+        def idle():
+            return [pid for pid in process.children(self.pid) if process.argv(pid)[:2] == ["rbdvol-device", "idle"]]
+        try:
+            until(idle, "an idle helper", 2)
+        except TookTooLong:
+            pass
+        return idle()
 
     def state_files(self):
         """What lies in its state directory, without directories."""

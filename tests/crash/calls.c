@@ -35,7 +35,7 @@ struct xfs_growth {
     X(__open64_2) X(__openat_2) X(mkostemp64) X(write) X(pwrite64) X(rename) X(unlink) X(unlinkat) X(mkdir) \
     X(mkdirat) X(chmod) X(fchmod) X(fchmodat) X(chown) X(fchown) X(ftruncate64) X(link) X(posix_spawn) X(kill) \
     X(connect) X(bind) X(send) X(sendmsg) X(accept4) \
-    X(rados_connect) X(rados_shutdown) X(rados_write_op_operate) X(rados_lock_exclusive) X(rados_lock_shared) \
+    X(rados_connect) X(rados_shutdown) X(rados_write_op_operate) X(rados_aio_write_op_operate) X(rados_lock_exclusive) X(rados_lock_shared) \
     X(rados_unlock) X(rados_break_lock) X(rados_exec) X(rados_remove) X(rados_blocklist_add) X(rados_notify2) \
     X(rados_write_full) X(rados_watch3) X(rados_unwatch2) X(rados_mon_command) \
     X(rbd_create4) X(rbd_clone3) X(rbd_open) X(rbd_open_read_only) X(rbd_open_by_id) X(rbd_close) \
@@ -194,6 +194,9 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
 WRAP(int, rados_connect, (rados_t a), (a))
 WRAP(int, rados_write_op_operate, (rados_write_op_t a, rados_ioctx_t b, const char *c, time_t *d, int e),
      (a, b, c, d, e))
+WRAP(int, rados_aio_write_op_operate,
+     (rados_write_op_t a, rados_ioctx_t b, rados_completion_t c, const char *d, time_t *e, int f),
+     (a, b, c, d, e, f))
 WRAP(int, rados_lock_exclusive,
      (rados_ioctx_t a, const char *b, const char *c, const char *d, const char *e, struct timeval *f,
       uint8_t g),

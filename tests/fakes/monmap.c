@@ -20,6 +20,10 @@ void monmap_done(struct monmap *m)
     free(m->v1);
 }
 
+void monmap_forget(void)
+{
+}
+
 int64_t monmap_pool_id(const struct place *p)
 {
     (void)p;

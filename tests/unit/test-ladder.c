@@ -306,7 +306,8 @@ static void an_image_that_is_replaced_before_the_lock_is_not_mounted(void **stat
     fake_go("image_find");
     assert_int_equal(fixture_end(&p), -ENOENT);
     fixture_settle(f);
-    fixture_expect_trace("lock db rbdvol.ctl, map db, unmap db, unlock old rbdvol.ctl");
+    fixture_expect_trace(
+        "lock db rbdvol.ctl, map db, lock old rbdvol, unlock old rbdvol.ctl, unmap db, break old rbdvol");
     assert_int_equal(fake_mapping_count(), 0);
     assert_int_equal(fake_mount_count(), 0);
 }

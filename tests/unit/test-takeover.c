@@ -414,7 +414,9 @@ static void without_a_record_nothing_is_asked_twice(void **state)
     fake_volume_add(NULL, "db");
     fake_calls_reset();
     assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
-    assert_int_equal(fake_count("imagelock_holder"), 4);
+    assert_int_equal(fake_count("imagelock_holder"), 2);
+    assert_int_equal(fake_count("image_find"), 2); /* before the lock, and with it */
+    assert_int_equal(fake_count("image_read_header"), 1);
     assert_int_equal(fake_count("blocklist_add"), 0);
 }
 
