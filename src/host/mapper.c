@@ -28,14 +28,24 @@ static int probe(size_t i, const struct mapper_image *image, struct error *err)
     return why_not ? error_set(err, -EOPNOTSUPP, "%s", why_not) : known[i].mapper->probe(image, err);
 }
 
-static int choose_auto(const struct mapper_image *image, const struct mapper **ret, char *why, size_t size,
-                       struct error *err)
+/* The same for `auto`, which may pass over what can be asked for by name. */
+static int probe_auto(size_t i, const struct mapper_wish *wish, const struct mapper_image *image,
+                      struct error *err)
+{
+    if (wish->fails_by_itself && !known[i].mapper->fail)
+        return error_set(err, -EOPNOTSUPP,
+                         "it cannot fail stuck I/O before the cluster answers (io-stuck-action=error)");
+    return probe(i, image, err);
+}
+
+static int choose_auto(const struct mapper_wish *wish, const struct mapper_image *image,
+                       const struct mapper **ret, char *why, size_t size, struct error *err)
 {
     char reasons[sizeof err->msg] = "";
     size_t at = 0;
     for (size_t i = 0; i < COUNT(known); i++) {
         struct error reason = { 0 };
-        if (probe(i, image, &reason) == 0) {
+        if (probe_auto(i, wish, image, &reason) == 0) {
             (void)snprintf(why, size, "%s%s", at ? "not " : "the first choice", reasons);
             *ret = known[i].mapper;
             return 0;
@@ -48,12 +58,13 @@ static int choose_auto(const struct mapper_image *image, const struct mapper **r
     return error_set(err, -ENODEV, "no mapper can be used here: %s", reasons);
 }
 
-int mapper_choose(const char *name, const struct mapper_image *image, const struct mapper **ret, char *why,
-                  size_t size, struct error *err)
+int mapper_choose(const struct mapper_wish *wish, const struct mapper_image *image, const struct mapper **ret,
+                  char *why, size_t size, struct error *err)
 {
+    const char *name = wish->name;
     struct error reason;
     if (strcmp(name, "auto") == 0)
-        return choose_auto(image, ret, why, size, err);
+        return choose_auto(wish, image, ret, why, size, err);
     for (size_t i = 0; i < COUNT(known); i++) {
         if (strcmp(known[i].name, name) != 0)
             continue;

@@ -156,11 +156,17 @@ struct mapper {
 
 extern const struct mapper mapper_krbd, mapper_nbd, mapper_fuse;
 
-/* The mapper of this name for this image (NULL: for any that it may be asked for); "auto" is the first that
+/* Which one is asked for. */
+struct mapper_wish {
+    const char *name;     /* "auto", or a mapper's */
+    bool fails_by_itself; /* `auto` is to take one that can end its I/O without the cluster */
+};
+
+/* The mapper that is wished for this image (NULL: for any that it may be asked for); "auto" is the first that
  * this host and the image's features allow. *why tells why it is this one (the caller's buffer of `size`
  * bytes). -ENODEV: none can be used, and why. Nothing is remembered: a module that is loaded later counts. */
-int mapper_choose(const char *name, const struct mapper_image *image, const struct mapper **ret, char *why,
-                  size_t size, struct error *err);
+int mapper_choose(const struct mapper_wish *wish, const struct mapper_image *image, const struct mapper **ret,
+                  char *why, size_t size, struct error *err);
 
 /* The mapper that has this name, whether it can be used or not. NULL: there is none. */
 const struct mapper *mapper_named(const char *name);

@@ -17,6 +17,7 @@
 #include "host/mapper.h"
 #include "main/doctor.h"
 #include "main/sandbox.h"
+#include "volume/mapping.h"
 
 #define SYSTEMCTL_MS 5000
 
@@ -38,10 +39,11 @@ static void check_identity(struct findings *f)
 
 static void check_mapper(const struct settings *s, struct findings *f)
 {
+    const struct mapper_wish wish = mapping_wish(s, NULL);
     const struct mapper *chosen;
     char why[256] = "";
     struct error err;
-    if (mapper_choose(s->mapper, NULL, &chosen, why, sizeof why, &err) == 0)
+    if (mapper_choose(&wish, NULL, &chosen, why, sizeof why, &err) == 0)
         findings_add(f, FINDING_OK, "mapper", "", "%s (%s)", chosen->name, why);
     else
         findings_add(

@@ -41,12 +41,18 @@ bool mapping_has_loop(const struct volumes *e, struct volume *v)
     return mapping_file(e, v, file) && loop_named(file, &v->node) == 1;
 }
 
+struct mapper_wish mapping_wish(const struct settings *s, const char *by_volume)
+{
+    return (struct mapper_wish){ .name = by_volume && by_volume[0] ? by_volume : s->mapper,
+                                 .fails_by_itself = s->io_stuck_action == STUCK_ERROR };
+}
+
 int mapping_choose(const struct volumes *e, const struct volume *v, const struct mapper **ret, char *why,
                    size_t size, struct error *err)
 {
     const struct mapper_image image = image_of(v);
-    const char *name = v->spec.mapper[0] ? v->spec.mapper : e->settings->mapper;
-    return mapper_choose(name, &image, ret, why, size, err);
+    const struct mapper_wish wish = mapping_wish(e->settings, v->spec.mapper);
+    return mapper_choose(&wish, &image, ret, why, size, err);
 }
 
 /* Where the mapper cannot tell its client's address: nobody had the lock before, and now somebody does. */

@@ -4,6 +4,9 @@
 
 #include "volume/engine.h"
 
+/* What this host's settings ask for; by_volume: the volume's own word, "" or NULL: it has none. */
+struct mapper_wish mapping_wish(const struct settings *s, const char *by_volume);
+
 /* The mapper for this volume, by the operator's choice and the image's features, and why it is this one.
  * -ENODEV: none, and why. */
 int mapping_choose(const struct volumes *e, const struct volume *v, const struct mapper **ret, char *why,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "volume/query.h"
+#include "volume/mapping.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include "ceph/imageadmin.h"
 #include "volume/lookup.h"
 #include "volume/lost.h"
+#include "volume/mapping.h"
 #include "volume/ownership.h"
 #include "volume/walk.h"
 
@@ -350,10 +352,11 @@ static json_t *volume_json(struct volumes *e, struct volume *v)
 /* The one that an image without special features would get now. */
 static json_t *mapper_json(struct volumes *e)
 {
+    const struct mapper_wish wish = mapping_wish(e->settings, NULL);
     const struct mapper *mapper = NULL;
     struct error err;
     char why[sizeof err.msg];
-    int rc = mapper_choose(e->settings->mapper, NULL, &mapper, why, sizeof why, &err);
+    int rc = mapper_choose(&wish, NULL, &mapper, why, sizeof why, &err);
     return json_pack("{s:s, s:s}", "Name", rc < 0 ? "" : mapper->name, "Why", rc < 0 ? err.msg : why);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "volume/volumes.h"
+#include "volume/mapping.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "volume/engine.h"
 #include "volume/former.h"
 #include "volume/lost.h"
+#include "volume/mapping.h"
 #include "volume/ownercheck.h"
 #include "volume/recover.h"
 #include "volume/watch.h"
@@ -185,10 +187,11 @@ static void prepare(struct volumes *e, const struct settings *s)
     clock_cond_init(&e->changed);
     registry_init(&e->registry);
     watch_init(e);
+    const struct mapper_wish wish = mapping_wish(s, NULL);
     const struct mapper *mapper;
     char why[sizeof err.msg];
     /* Everything but Mount works without one; the reason is in each refusal and in status. */
-    if (mapper_choose(s->mapper, NULL, &mapper, why, sizeof why, &err) < 0)
+    if (mapper_choose(&wish, NULL, &mapper, why, sizeof why, &err) < 0)
         log_error("no volume can be mounted on this host: %s", err.msg);
 }
 

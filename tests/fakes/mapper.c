@@ -391,14 +391,14 @@ void fake_mapper_kernel(void)
     used = &mapper_kernel;
 }
 
-int mapper_choose(const char *name, const struct mapper_image *image, const struct mapper **ret, char *why,
-                  size_t size, struct error *err)
+int mapper_choose(const struct mapper_wish *wish, const struct mapper_image *image, const struct mapper **ret,
+                  char *why, size_t size, struct error *err)
 {
     int rc = probe(image, err);
     if (rc < 0)
         return rc;
     *ret = used;
-    (void)snprintf(why, size, "%s: the fake one", name);
+    (void)snprintf(why, size, "%s: the fake one", wish->name);
     return 0;
 }
 

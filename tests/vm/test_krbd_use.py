@@ -169,6 +169,31 @@ def test_a_client_whose_io_is_to_fail_is_fenced(hosts, cluster):
     daemon.unmount("db", "two")
 
 
+def test_io_that_is_to_fail_fails_although_the_cluster_is_cut_off(hosts, cluster):
+    """krbd could not do that, so `auto` passes it over: a process that waits in the kernel has its error within the bound, and can end;
+    the lock stays, and the next taker fences."""
+    daemon = hosts.daemon(io_stuck="2s", io_stuck_action="error")
+    guest = daemon.guest
+    daemon.create("db", size="64M", fstype="ext4")
+    point = daemon.mount("db", "one")
+    assert guest.call("mounted", point)["source"] == "/dev/nbd0"
+    why = json.loads(done(daemon, "status", "--json"))["Volumes"][0]["MapperWhy"]
+    assert "krbd: it cannot fail stuck I/O before the cluster answers" in why, why
+    guest.call("writer_start", f"{point}/log")
+    until(lambda: guest.call("writer", f"{point}/log")["acked"] > 3, "the writer", 20)
+    guest.cut()
+    until(lambda: guest.call("writer", f"{point}/log")["error"], "the writer's end", 20)
+    assert guest.call("writer", f"{point}/log")["error"] in (5, 30), "neither EIO nor EROFS"
+    until(lambda: daemon.get("db")["Status"]["state"] == "lost", "the loss", 20)
+    (owner,) = cluster.locks(cluster.header("db"))["rbd_lock"]
+    guest.mend()
+    daemon.await_cluster()
+    daemon.unmount("db", "one")
+    daemon.mount("db", "two")
+    assert days_fenced(cluster, owner["addr"]) >= 29
+    daemon.unmount("db", "two")
+
+
 @pytest.mark.parametrize("mapper", ["krbd", "fuse"])
 def test_a_writer_with_little_memory_writes_much(hosts, mapper):
     """All that it has dirty is on its way to the cluster again and again; what takes it there must not wait for that memory. It is
