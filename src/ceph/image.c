@@ -161,11 +161,8 @@ static int agree(const char *name, int in_directory, const char *listed, int by_
     if (in_directory == -ENOENT && by_name == -ENOENT)
         return error_set(err, -ENOENT, "no image '%s'", name);
     if (in_directory < 0 || by_name < 0 || strcmp(listed, own) != 0) {
-        memcpy(id,
-               in_directory < 0 ? own
-               : by_name < 0    ? listed
-                                : "",
-               in_directory < 0 || by_name < 0 ? IMAGE_ID_LEN + 1 : 1);
+        const char *one = in_directory < 0 ? own : by_name < 0 ? listed : "";
+        (void)snprintf(id, IMAGE_ID_LEN + 1, "%s", one);
         return error_set(err, -EUCLEAN,
                          "image '%s' is half made or half removed: an operation on it was interrupted%s",
                          name, by_name < 0 ? "; `rbd rm` finishes a removal" : "");
