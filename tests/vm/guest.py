@@ -11,6 +11,7 @@ import shlex
 import signal
 
 from network import ip
+from pace import BUILD
 from process import Process
 from waiting import TookTooLong, until
 
@@ -70,7 +71,7 @@ class Guest:
 
     def _arguments(self, modules):
         return [f"init={HERE}/init", f"job={self.job}", f"modules={modules}", f"extra={self._unpacked}/extra",
-                f"address={self.address}", f"host={self.name}", f"machine={self._machine}",
+                f"address={self.address}", f"host={self.name}", f"machine={self._machine}", f"build={BUILD}",
                 "panic=-1", "quiet", "loglevel=4"]
 
     def _hardware_address(self):

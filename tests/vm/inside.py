@@ -3,6 +3,7 @@
 
 import ctypes
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -286,7 +287,9 @@ def bare_mount(map_line, point, fstype, options=""):
     libc = ctypes.CDLL(None, use_errno=True)
     os.makedirs(point, exist_ok=True)
     began = time.monotonic()
-    device = sysfs_map(map_line)
+    with open(f"{RBD}/add_single_major", "wb", buffering=0) as f:
+        f.write(map_line.encode())
+    device = "/dev/rbd0"  # no other mapping may be there
     if libc.mount(device.encode(), point.encode(), fstype.encode(), 0, options.encode()) != 0:
         raise OSError(ctypes.get_errno(), f"mount {device}")
     took = time.monotonic() - began
@@ -307,9 +310,16 @@ def floor_mounts(conf, image, map_line, fstype, rounds):
 
 
 def timed_mount(name, volume):
-    """One Mount by a daemon, and its Unmount. Seconds that the Mount took."""
-    began = time.monotonic()
-    _daemons[name].mount(volume, "one")
-    took = time.monotonic() - began
+    """One Mount by a daemon, and its Unmount. Seconds from the request's first byte to the answer's last; the client is as small as may
+    be, since what it does takes the same processor."""
+    body = json.dumps({"Name": volume, "ID": "one"}).encode()
+    request = b"POST /VolumeDriver.Mount HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with socket.socket(socket.AF_UNIX) as s:
+        began = time.monotonic()
+        s.connect(_daemons[name].socket)
+        s.sendall(request)
+        answer = s.recv(65536)
+        took = time.monotonic() - began
+    assert b" 200 " in answer.split(b"\r\n")[0], answer
     _daemons[name].unmount(volume, "one")
     return took

@@ -3,12 +3,13 @@
 
 import statistics
 
-ROUNDS = 5
+ROUNDS = 8
 
 
 def test_a_mount_costs_little_more_than_a_bare_one(guest, daemon, cluster):
-    """Beside the two system calls alone, and beside those with the questions to the cluster that they cannot do without. The ratios
-    are printed; judged is, with much room for a machine that has other things to do, that nothing waits for anything."""
+    """Beside the two system calls alone, and beside those with the questions to the cluster that they cannot do without. The least of
+    each is what a quiet machine would take; both ratios are printed; judged is, with much room for a machine that has other things to do,
+    that nothing waits for anything."""
     daemon.create("db", size="1G")
     line = guest.call("line", cluster.conf, cluster.user, "db", "exclusive,noshare")
     bare, floor, ours = [], [], []
@@ -17,10 +18,10 @@ def test_a_mount_costs_little_more_than_a_bare_one(guest, daemon, cluster):
         bare.append(guest.call("bare_mount", line, "/run/bare", "xfs"))
         floor += guest.call("floor_mounts", cluster.conf, "db", line, "xfs", 1)
         ours.append(guest.call("timed_mount", daemon.name, "db"))
-    medians = [statistics.median(times) * 1e3 for times in (bare, floor, ours)]
-    print("bare {:.0f} ms, with its questions {:.0f} ms, Mount {:.0f} ms:".format(*medians),
-          f"{medians[2] / medians[0]:.2f}, {medians[2] / medians[1]:.2f}")
-    assert medians[2] < 6 * medians[0]
+    for what, of in (("least", min), ("median", statistics.median)):
+        b, f, o = (of(times) * 1e3 for times in (bare, floor, ours))
+        print(f"{what}: bare {b:.0f} ms, with its questions {f:.0f} ms, Mount {o:.0f} ms: {o / b:.2f}, {o / f:.2f}")
+    assert min(ours) < 4 * min(bare)
 
 
 def test_a_mount_makes_no_client_of_the_cluster_but_the_kernels(guest, daemon, cluster):
