@@ -357,6 +357,7 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
     {
         LOCK_SCOPE(&v->lock);
         v->mapping = (struct mapping){ .control = -1 };
+        v->unsettled = false;
         v->facts.device[0] = v->facts.mapper[0] = v->facts.mapper_why[0] = '\0';
         v->unmapping = false;
         v->stuck_since = 0;

@@ -131,11 +131,12 @@ static bool cluster_is_up(struct volumes *e)
 /* Where the next Mount would use it, something is kept ready for it. */
 static void prepare_mapper(struct volumes *e)
 {
+    const struct mapper_wish wish = mapping_wish(e->settings, NULL);
     const struct mapper *mapper;
     struct error err;
     char why[sizeof err.msg];
     if (e->mapper_host.spare && cluster_is_up(e) &&
-        mapper_choose(e->settings->mapper, NULL, &mapper, why, sizeof why, &err) == 0 && mapper->prepare)
+        mapper_choose(&wish, NULL, &mapper, why, sizeof why, &err) == 0 && mapper->prepare)
         mapper->prepare(&e->mapper_host);
 }
 

@@ -452,9 +452,8 @@ static pid_t helper_pid(void)
 {
     struct helper h = { 0 };
     moment deadline = clock_in_ms(2000);
-    do /* its argv is not there yet for an instant after exec */
+    while (h.pid == 0 && clock_left_ms(deadline)) /* its argv is not there yet for an instant after exec */
         procs_each("rbdvol-device", is_child, &h);
-    while (h.pid == 0 && clock_left_ms(deadline));
     assert_true(h.pid > 0);
     return h.pid;
 }
@@ -487,18 +486,13 @@ static void a_hanging_helper_is_left_behind(void **state)
 
 static void a_helper_that_hangs_as_it_rests_is_left_behind(void **state)
 {
-    struct error err = { 0 };
-    struct device_probe probe;
     (void)state;
     struct device *d = started();
     assert_int_equal(kill(helper_pid(), SIGSTOP), 0);
     moment t0 = clock_now();
-    device_end(d);
-    assert_in_range(clock_since_ms(t0), 0, 500); /* nobody waits for it before somebody needs it */
-    d = started();
+    device_end(d); /* nobody waits for it before somebody needs it */
+    device_end(started());
     assert_in_range(clock_since_ms(t0), 1900, 4000);
-    OK(device_probe(d, image("rests"), STEP, &probe, &err));
-    device_end(d);
 }
 
 static void a_dead_helper_is_told(void **state)
