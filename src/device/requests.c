@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "device/krbd.h"
 #include "device/label.h"
 #include "device/mountroot.h"
@@ -20,6 +21,8 @@
 #include "host/mount.h"
 #include "host/probe.h"
 #include "host/renew.h"
+
+#define CMDLINE_MAX (32 << 10) /* what one packet holds */
 
 struct job {
     struct holding *held;
@@ -314,6 +317,25 @@ static int do_krbd(const struct job *j, struct error *err)
     return 0;
 }
 
+static int do_argv(const struct job *j, struct error *err)
+{
+    char path[64];
+    int pid;
+    size_t len;
+    auto_free char *text = NULL;
+    TAKE(j, err, "{s:i}", "pid", &pid);
+    (void)snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+    int rc = file_read(path, CMDLINE_MAX, &text, &len, err);
+    if (rc < 0)
+        return rc;
+    json_t *argv = json_array(); /* no text: jansson takes none with a NUL in it */
+    for (const char *word = text; word < text + len; word += strlen(word) + 1)
+        if (json_array_append_new(argv, json_string(word)) < 0)
+            rc = error_set(err, -EILSEQ, "its argv is not UTF-8");
+    json_object_set_new(j->reply, "argv", argv);
+    return rc;
+}
+
 /* Nobody has us any more. */
 static int do_rest(const struct job *j, struct error *err)
 {
@@ -331,11 +353,11 @@ static const struct {
     const char *name;
     int (*run)(const struct job *j, struct error *err);
 } verbs[] = {
-    { "probe", do_probe },     { "format", do_format }, { "attach", do_attach },     { "find", do_find },
-    { "enlarge", do_enlarge }, { "check", do_check },   { "mount", do_mount },       { "fresh", do_fresh },
-    { "umount", do_umount },   { "grow", do_grow },     { "freeze", do_freeze },     { "renew", do_renew },
-    { "trim", do_trim },       { "thaw", do_thaw },     { "unfreeze", do_unfreeze }, { "krbd", do_krbd },
-    { "rest", do_rest },
+    { "probe", do_probe },     { "format", do_format }, { "attach", do_attach }, { "find", do_find },
+    { "enlarge", do_enlarge }, { "argv", do_argv },     { "check", do_check },   { "mount", do_mount },
+    { "fresh", do_fresh },     { "umount", do_umount }, { "grow", do_grow },     { "freeze", do_freeze },
+    { "renew", do_renew },     { "trim", do_trim },     { "thaw", do_thaw },     { "unfreeze", do_unfreeze },
+    { "krbd", do_krbd },       { "rest", do_rest },
 };
 
 int requests_do(struct holding *h, json_t *request, json_t *reply, struct error *err)

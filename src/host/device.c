@@ -414,3 +414,23 @@ int device_krbd(struct device *d, const char *mapping, const char *file, const c
         return rc;
     return json_unpack(reply, "{s:i}", "status", status) < 0 ? bad_reply(err) : 0;
 }
+
+int device_argv(struct device *d, pid_t pid, moment deadline, char **ret, size_t *len, struct error *err)
+{
+    json_auto_t *reply = NULL;
+    size_t i, size = 1;
+    json_t *word;
+    int rc = device_call(d, json_pack("{s:s, s:i}", "do", "argv", "pid", (int)pid), "looking at a process",
+                         deadline, &reply, err);
+    if (rc < 0)
+        return rc;
+    const json_t *argv = json_object_get(reply, "argv");
+    json_array_foreach(argv, i, word) size += json_string_length(word) + 1;
+    char *text = calloc(1, size), *p = text;
+    if (!text)
+        return error_set(err, -ENOMEM, "out of memory");
+    json_array_foreach(argv, i, word) p = stpcpy(p, json_string_value(word)) + 1;
+    *ret = text;
+    *len = (size_t)(p - text);
+    return 0;
+}

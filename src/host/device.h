@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -126,6 +127,10 @@ int device_unfreeze(struct device *d, const char *mountpoint, const struct devic
  * when that process lets go of it. -EEXIST: something else was mounted over it, and stays. */
 int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
                   moment deadline, struct error *err);
+
+/* The argv of a process, as /proc/PID/cmdline has it: each word ends in a NUL. The caller frees. It is read
+ * through that process' memory, and hangs when the process hangs in a page fault. */
+int device_argv(struct device *d, pid_t pid, moment deadline, char **ret, size_t *len, struct error *err);
 
 /* What a helper's argv says of it: rbdvol-device WHAT MAPPING. */
 #define DEVICE_IDLE   "idle" /* nobody has it */

@@ -54,6 +54,10 @@ struct writer {
 static bool is_writer(void *arg, pid_t pid, char *const *argv)
 {
     struct writer *w = arg;
+    if (!argv) { /* it may be */
+        w->pid = pid;
+        return true;
+    }
     if (!argv[1] || strcmp(argv[1], DEVICE_KRBD) != 0 || !argv[2] || strcmp(argv[2], w->mapping) != 0)
         return false;
     w->pid = pid;

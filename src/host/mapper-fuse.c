@@ -25,6 +25,7 @@
 #include "base/text.h"
 #include "host/fuse-abort.h"
 #include "host/loop.h"
+#include "host/mapper-identity.h"
 #include "host/mapper-process.h"
 #include "host/mapper-scope.h"
 #include "host/mapper.h"
@@ -404,20 +405,12 @@ static int fuse_change(struct mapping *m, const struct image_change *change, mom
     return is_gone(rc) ? error_set(err, -EIO, "the mapper of '%s' has ended", m->name.image) : rc;
 }
 
-static const char *argument(char *const *argv, const char *name)
-{
-    size_t len = strlen(name);
-    for (; *argv; argv++)
-        if (strncmp(*argv, name, len) == 0)
-            return *argv + len;
-    return NULL;
-}
-
 static bool is_mapping(void *arg, pid_t pid, char *const *argv)
 {
     (void)pid;
-    const char *id = argument(argv, "--mapping=");
-    return id && strcmp(id, *(const char **)arg) == 0;
+    const char *id = argv ? mapper_identity_argument(argv, "--mapping=") : NULL;
+    return !argv || /* it may be */
+           (id && strcmp(id, *(const char **)arg) == 0);
 }
 
 static bool fuse_alive(const struct mapper_host *host, const char *id)
@@ -435,6 +428,7 @@ struct search {
                 1]; /* of living mappers, also of those of others and those that do not answer */
     size_t nids;
     bool incomplete; /* not all of them are in ids */
+    bool unknown;    /* one hangs, and does not let itself be known: nothing is cleared away */
     moment patience; /* with what uses a dead mapper's file still */
     bool busy;       /* something does */
 };
@@ -478,7 +472,12 @@ static bool search_offer(struct search *s, pid_t pid, const char *id)
 static bool search_process(void *arg, pid_t pid, char *const *argv)
 {
     struct search *s = arg;
-    const char *instance = argument(argv, "--instance="), *id = argument(argv, "--mapping=");
+    char hung[MAPPING_ID_LEN + 1];
+    const char *instance = argv ? mapper_identity_argument(argv, "--instance=") : s->host->instance;
+    const char *id = argv ? mapper_identity_argument(argv, "--mapping=")
+                     : mapper_identity_socket(s->host->run_dir, pid, hung) ? hung
+                                                                           : NULL;
+    s->unknown |= !argv && !id;
     if (!instance || !id || !text_is_hex(id, MAPPING_ID_LEN))
         return false;
     void *more = reallocarray(s->ids, s->nids + 1, sizeof *s->ids);
@@ -568,7 +567,9 @@ static int fuse_find(const struct mapper_host *host, bool (*found)(void *arg, co
 {
     struct search s = { .host = host, .found = found, .arg = arg };
     (void)procs_each(ARGV0, search_process, &s);
-    int rc = s.incomplete ? error_set(err, -ENOMEM, "out of memory") : search_clear(&s, err);
+    if (s.unknown)
+        log_warning("a mapper hangs, and does not tell whose it is: nothing is cleared away");
+    int rc = s.incomplete ? error_set(err, -ENOMEM, "out of memory") : s.unknown ? 0 : search_clear(&s, err);
     free(s.ids);
     return rc;
 }

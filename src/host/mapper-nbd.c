@@ -69,32 +69,6 @@ static void files_remove(const char *run_dir, const char *mapping)
 
 /* ---- its process, and its device */
 
-struct process {
-    const char *mapping;
-    pid_t pid;
-};
-
-static bool is_process(void *arg, pid_t pid, char *const *argv)
-{
-    struct process *p = arg;
-    char cookie[MAPPING_ID_LEN + 16];
-    (void)snprintf(cookie, sizeof cookie, "--cookie=%s", p->mapping);
-    for (; *argv; argv++)
-        if (strcmp(*argv, cookie) == 0) {
-            p->pid = pid;
-            return true;
-        }
-    return false;
-}
-
-/* The rbd-nbd of this mapping, of this daemon or one before it; 0: there is none. */
-static pid_t process_of(const char *mapping)
-{
-    struct process p = { .mapping = mapping };
-    procs_each(ARGV0, is_process, &p);
-    return p.pid;
-}
-
 static bool device_attribute(const char *device, const char *name, char text[static 64])
 {
     char path[PATH_MAX];
@@ -128,6 +102,44 @@ static int device_of(const char *mapping, pid_t pid, char *device, size_t size)
         return 1;
     }
     return 0;
+}
+
+/* Of a process that hangs the kernel still tells which device it has. */
+static bool is_driven_by(pid_t pid, const char *mapping)
+{
+    char device[32], text[64];
+    return device_of(mapping, pid, device, sizeof device) == 1 && device_attribute(device, "pid", text) &&
+           strtoll(text, NULL, 10) == pid;
+}
+
+struct process {
+    const char *mapping;
+    pid_t pid;
+};
+
+static bool is_process(void *arg, pid_t pid, char *const *argv)
+{
+    struct process *p = arg;
+    char cookie[MAPPING_ID_LEN + 16];
+    if (!argv) {
+        p->pid = is_driven_by(pid, p->mapping) ? pid : 0;
+        return p->pid != 0;
+    }
+    (void)snprintf(cookie, sizeof cookie, "--cookie=%s", p->mapping);
+    for (; *argv; argv++)
+        if (strcmp(*argv, cookie) == 0) {
+            p->pid = pid;
+            return true;
+        }
+    return false;
+}
+
+/* The rbd-nbd of this mapping, of this daemon or one before it; 0: there is none. */
+static pid_t process_of(const char *mapping)
+{
+    struct process p = { .mapping = mapping };
+    procs_each(ARGV0, is_process, &p);
+    return p.pid;
 }
 
 /* ---- up */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +13,14 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "host/device.h"
 
-#define STAT_MAX    4096
-#define CMDLINE_MAX (256 << 10)
-#define ARGS_MAX    128
-#define COMM_MAX    15 /* what the kernel keeps of a name */
+#define STAT_MAX 4096
+#define ARGS_MAX 128
+#define ARGV_MS  3000
+#define HUNG_MAX 16
+#define HUNG_MS  30000
+#define COMM_MAX 15 /* what the kernel keeps of a name */
 
 /* Field 3 (the state) and 22 (the start time) of /proc/PID/stat. Field 2 is a name that may hold anything,
  * blanks and parentheses too: the others begin behind the last parenthesis. */
@@ -77,7 +81,38 @@ struct argv_search {
     const char *argv0;
     bool (*visit)(void *arg, pid_t pid, char *const *argv);
     void *arg;
+    struct device *reader; /* a helper: whoever reads may hang */
 };
+
+/* Those that did not let themselves be read: a hang is waited for only once in a while. */
+static struct {
+    pthread_mutex_t lock; /* a leaf */
+    struct {
+        pid_t pid;
+        uint64_t start;
+        moment until;
+    } all[HUNG_MAX];
+    size_t next;
+} hung = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool is_hung(pid_t pid, uint64_t start)
+{
+    moment now = clock_now();
+    LOCK_SCOPE(&hung.lock);
+    for (size_t i = 0; i < HUNG_MAX; i++)
+        if (hung.all[i].pid == pid && hung.all[i].start == start && hung.all[i].until > now)
+            return true;
+    return false;
+}
+
+static void note_hung(pid_t pid, uint64_t start)
+{
+    LOCK_SCOPE(&hung.lock);
+    hung.all[hung.next].pid = pid;
+    hung.all[hung.next].start = start;
+    hung.all[hung.next].until = clock_in_ms(HUNG_MS);
+    hung.next = (hung.next + 1) % HUNG_MAX;
+}
 
 /* The kernel's own name for a process is its program's. Its argv lies in its memory, whose lock may be held
  * for as long as its storage hangs: nobody else's is looked at. */
@@ -90,17 +125,39 @@ static bool is_program(pid_t pid, const char *argv0)
            strncmp(comm, argv0 + (argv0[0] == '@'), COMM_MAX) == 0;
 }
 
+/* Ours may hang, too: then who reads is left behind. 0: *text is filled; -ETIMEDOUT: it hangs, or nobody
+ * could be sent to look; others: it is gone. */
+static int argv_read(struct argv_search *s, pid_t pid, char **text, size_t *len)
+{
+    uint64_t start;
+    struct error err;
+    if (procs_start_time(pid, &start) < 0)
+        return -ESRCH;
+    if (is_hung(pid, start))
+        return -ETIMEDOUT;
+    if (!s->reader && device_start(&s->reader, &err) < 0)
+        return -ETIMEDOUT;
+    int rc = device_argv(s->reader, pid, clock_in_ms(ARGV_MS), text, len, &err);
+    if (rc != -ETIMEDOUT)
+        return rc;
+    note_hung(pid, start);
+    device_end(s->reader);
+    s->reader = NULL;
+    return rc;
+}
+
 static bool argv_matches(void *arg, pid_t pid)
 {
-    const struct argv_search *s = arg;
-    char path[64], *argv[ARGS_MAX + 1];
-    struct error ignored;
-    size_t len, n = 0;
+    struct argv_search *s = arg;
+    char *argv[ARGS_MAX + 1];
+    size_t len = 0, n = 0;
     auto_free char *text = NULL;
     if (!is_program(pid, s->argv0))
         return false;
-    (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
-    if (file_read(path, CMDLINE_MAX, &text, &len, &ignored) < 0 || len == 0 || strcmp(text, s->argv0) != 0)
+    int rc = argv_read(s, pid, &text, &len);
+    if (rc == -ETIMEDOUT)
+        return s->visit(s->arg, pid, NULL);
+    if (rc < 0 || len == 0 || strcmp(text, s->argv0) != 0)
         return false;
     for (char *p = text; p < text + len && n < ARGS_MAX; p += strlen(p) + 1)
         argv[n++] = p;
@@ -111,5 +168,7 @@ static bool argv_matches(void *arg, pid_t pid)
 int procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg)
 {
     struct argv_search s = { .argv0 = argv0, .visit = visit, .arg = arg };
-    return procs_each_pid(argv_matches, &s);
+    int rc = procs_each_pid(argv_matches, &s);
+    device_end(s.reader);
+    return rc;
 }

@@ -30,7 +30,7 @@ int procs_mounted_elsewhere(unsigned major, unsigned minor, const char *except_m
 
 /* Calls visit() with each process whose program has this name and whose argv[0] is it, with its whole argv,
  * until it returns true. 1: it did; 0: it never did. The name may begin with an "@" that the program's has
- * not. */
+ * not. argv NULL: it has the program's name, but hangs in such a way that its argv cannot be read. */
 int procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg);
 
 /* "pid 4711 (bash)", for messages. */

@@ -194,7 +194,7 @@ class Daemon:
         """pid -> argv of its mapping processes."""
         found = {}
         for pid in process.pids():
-            words = [] if is_anothers(pid) else process.argv(pid)
+            words = process.argv(pid, "rbdvol-mapper") if not is_anothers(pid) else []
             if words and "rbdvol-mapper" in words[0] and self._ours <= set(words) and self._is_here(pid) and is_spare == self._waits(words):
                 found[pid] = words
         return found
@@ -221,7 +221,7 @@ class Daemon:
 
     def helpers(self):
         """The rbdvol-device processes below it, but for an idle one."""
-        return [pid for pid in process.children(self.pid) for words in [process.argv(pid)]
+        return [pid for pid in process.children(self.pid) for words in [process.argv(pid, "rbdvol-device")]
                 if "rbdvol-device" in " ".join(words[:1]) and words[1:2] != ["idle"]]
 
     def idle_helpers(self):

@@ -28,7 +28,7 @@ class Leaks:
         """Helper processes of our build whose daemon is gone, or one of ours, for which it is more than idle."""
         ours = {d.pid for d in self._all_daemons() if d.process}
         return [pid for pid in process.pids() if process.program(pid).startswith(BUILD)
-                for words in [process.argv(pid)] if words and "rbdvol-device" in words[0]
+                for words in [process.argv(pid, "rbdvol-device")] if words and "rbdvol-device" in words[0]
                 and process.parent(pid) in (ours | {1} if words[1:2] != ["idle"] else {1})]
 
     def _all_daemons(self):

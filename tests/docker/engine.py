@@ -194,7 +194,7 @@ class Engine:
     def _shims(self):
         """Each container has a shim of its own, which belongs to nobody once containerd is gone."""
         address = f"{self.dir}/containerd.sock"
-        return [pid for pid in process.pids() for words in [process.argv(pid)]
+        return [pid for pid in process.pids() for words in [process.argv(pid, "containerd-shim")]
                 if words and "containerd-shim" in words[0] and address in words]
 
     def daemon(self, name):

@@ -27,8 +27,20 @@ def parent(pid):
     return int(fields[1]) if fields else None
 
 
-def argv(pid):
-    """The argument vector; [] for a process that has gone or is a zombie."""
+def comm(pid):
+    """The kernel's name for it, at most 15 characters; "" for one that has gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as f:
+            return f.read().rstrip("\n")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def argv(pid, name=""):
+    """The argument vector; [] for a process that has gone or is a zombie, or whose kernel's name does not begin so: who looks at
+    everyone's looks at that first, since the argument vector lies in the memory of a process that may hang."""
+    if name and not comm(pid).startswith(name[:15]):
+        return []
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as f:
             words = f.read().split(b"\0")

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/command.h"
 #include "cmocka-headers.h"
 #include "host/procs.h"
@@ -146,6 +147,71 @@ static void finds_by_argv0(void **state)
     assert_int_equal(rmdir(own), 0);
     procs_each("@test-procs-none", visit, &seen);
     assert_int_equal(seen.times, 1);
+}
+
+struct hung {
+    pid_t want;
+    unsigned read, unread;
+};
+
+static bool visit_hung(void *arg, pid_t pid, char *const *argv)
+{
+    struct hung *h = arg;
+    h->read += pid == h->want && argv;
+    h->unread += pid == h->want && !argv;
+    return false;
+}
+
+/* Of ours only: those of others are at work. */
+static bool stop_reader(void *arg, pid_t pid)
+{
+    char path[64], name[128];
+    int parent = 0;
+    procs_name(pid, name, sizeof name);
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%*d (%*[^)]) %*c %d", &parent) != 1)
+        parent = 0;
+    if (f)
+        (void)fclose(f);
+    if (parent == (int)getpid() && strstr(name, "(rbdvol-device)") && kill(pid, SIGSTOP) == 0)
+        ++*(unsigned *)arg;
+    return false;
+}
+
+/* Whoever reads the argv of such a process hangs with it: here the reader is stopped instead. */
+static void one_that_cannot_be_read_is_told_as_such(void **state)
+{
+    const char *argv[] = { "test-procs-hung", "60", NULL };
+    struct error err = { 0 };
+    struct hung h = { 0 };
+    unsigned readers = 0;
+    (void)state;
+    char own[] = "/tmp/test-procs.XXXXXX", program[64];
+    assert_non_null(mkdtemp(own));
+    (void)snprintf(program, sizeof program, "%s/test-procs-hung", own);
+    assert_int_equal(symlink("/bin/sleep", program), 0);
+    assert_int_equal(command_spawn(program, argv, NULL, 0, &h.want, &err), 0);
+    moment deadline = clock_in_ms(5000);
+    do
+        procs_each(argv[0], visit_hung, &h);
+    while (!h.read && clock_left_ms(deadline));
+    assert_int_equal(h.unread, 0);
+    (void)procs_each_pid(stop_reader, &readers); /* the idle one */
+    assert_int_equal(readers, 1);
+    h.read = 0;
+    moment begin = clock_now();
+    procs_each(argv[0], visit_hung, &h);
+    assert_true(clock_since_ms(begin) < 30000);
+    begin = clock_now();
+    for (int i = 0; i < 10; i++) /* it is not waited for each time */
+        procs_each(argv[0], visit_hung, &h);
+    assert_true(clock_since_ms(begin) < 3000);
+    end(h.want);
+    assert_int_equal(h.read, 0);
+    assert_int_equal(h.unread, 11);
+    assert_int_equal(unlink(program), 0);
+    assert_int_equal(rmdir(own), 0);
 }
 
 static void expect_pinned(pid_t pid, const char *how)
@@ -324,6 +390,7 @@ int main(void)
         cmocka_unit_test(start_time_names_a_process),
         cmocka_unit_test(alive),
         cmocka_unit_test(finds_by_argv0),
+        cmocka_unit_test(one_that_cannot_be_read_is_told_as_such),
         cmocka_unit_test(sees_who_stands_in_it),
         cmocka_unit_test(sees_nobody),
         cmocka_unit_test(sees_other_namespaces),

@@ -73,7 +73,7 @@ def daemon_end(name):
 
 
 def _helpers():
-    return [pid for pid in process.pids() if process.argv(pid)[:1] == ["rbdvol-device"]]
+    return [pid for pid in process.pids() if process.argv(pid, "rbdvol-device")[:1] == ["rbdvol-device"]]
 
 
 def left_of(name):
@@ -125,7 +125,7 @@ def sysfs_unmap(number):
 
 def rbd_nbds():
     """The pids of rbd-nbd."""
-    return [pid for pid in process.pids() if process.argv(pid)[:1] == ["@rbd-nbd"]]
+    return [pid for pid in process.pids() if process.argv(pid, "rbd-nbd")[:1] == ["@rbd-nbd"]]
 
 
 def argv(pid):
