@@ -2,6 +2,7 @@
 #include "volume/clone.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,48 @@ struct source {
     char snap[SNAP_NAME_MAX + 1];
     char pending[PENDING_KEY_MAX + 1]; /* "": the snapshot was there before */
     bool rolling;                      /* a rollback of it was cut off, which is none of the clone's */
+    struct source *next;
 };
+
+/* Those of this daemon that are being cloned. What else is written down as ours was cut off. */
+static struct {
+    pthread_mutex_t lock; /* a leaf */
+    struct source *first;
+} live = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void live_add(struct source *s)
+{
+    LOCK_SCOPE(&live.lock);
+    s->next = live.first;
+    live.first = s;
+}
+
+static void live_remove(struct source *s)
+{
+    LOCK_SCOPE(&live.lock);
+    for (struct source **p = &live.first; *p; p = &(*p)->next)
+        if (*p == s) {
+            *p = s->next;
+            return;
+        }
+}
+
+static bool is_live(const char *pending)
+{
+    LOCK_SCOPE(&live.lock);
+    for (const struct source *s = live.first; s; s = s->next)
+        if (strcmp(s->pending, pending) == 0)
+            return true;
+    return false;
+}
+
+/* Who writes it down: the daemon of this name on this machine, of which there is one at a time. Machine ids
+ * get cloned with their machines. */
+static const char *own_mark(const struct volumes *e, char buf[static PENDING_KEY_MAX + 1])
+{
+    (void)snprintf(buf, PENDING_KEY_MAX + 1, " %s/%s/%s", e->host.host, e->host.machine_id, e->self.instance);
+    return buf;
+}
 
 static void source_done(struct source *s)
 {
@@ -123,26 +165,33 @@ static int drop(struct task *t, const char *snap, struct error *err)
  * are killed. */
 static int snap_make(struct source *s, struct error *err)
 {
-    char random[25];
+    char random[25], mark[PENDING_KEY_MAX + 1];
     identity_random_hex(random, 12);
     (void)snprintf(s->snap, sizeof s->snap, SNAP_PREFIX "%s", random);
-    (void)snprintf(s->pending, sizeof s->pending, "snap %s %s", s->id, s->snap);
+    own_mark(s->engine, mark);
+    if (snprintf(s->pending, sizeof s->pending, "snap %s %s%s", s->id, s->snap, mark) >=
+        (int)sizeof s->pending)
+        (void)snprintf(s->pending, sizeof s->pending, "snap %s %s", s->id, s->snap);
+    live_add(s);
     int rc = pending_add(&s->place, s->pending, err);
     return rc < 0 ? rc : in_gate(s, snap_take, err);
 }
 
 /* The clone has what it needs of it, or there is none. */
-static void snap_unmake(const struct source *s)
+static void snap_unmake(struct source *s)
 {
     struct error err;
     if (!s->pending[0])
         return;
+    live_remove(s);
     int rc = in_gate(s, drop, &err);
     if (rc == 0)
         rc = pending_remove(&s->place, s->pending, &err);
-    if (rc < 0)
-        log_warning("a snapshot that was made for a clone is left to the collector snap=%s: %s", s->snap,
-                    err.msg);
+    if (rc == 0)
+        return;
+    log_warning("a snapshot that was made for a clone is left to the collector snap=%s: %s", s->snap,
+                err.msg);
+    engine_collect_soon(s->engine);
 }
 
 static int check_size(const struct source *s, struct createopts *asked, bool *grow, struct error *err)
@@ -196,14 +245,22 @@ int clone_make(struct birth *b, struct createopts *asked, struct error *err)
 /* ---- what was left ---- */
 
 struct left {
+    const char *own; /* what keys of ours end with */
     char (*keys)[PENDING_KEY_MAX + 1];
     size_t n;
 };
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text), n = strlen(end);
+    return len >= n && strcmp(text + len - n, end) == 0;
+}
+
 static void note(void *arg, const char *key, time_t since)
 {
     struct left *l = arg;
-    if (strncmp(key, "snap ", strlen("snap ")) != 0 || time(NULL) - since < OLD_S)
+    bool cut_off = ends_with(key, l->own) ? !is_live(key) : time(NULL) - since >= OLD_S;
+    if (strncmp(key, "snap ", strlen("snap ")) != 0 || !cut_off)
         return;
     l->keys = reallocarray(l->keys, l->n + 1, sizeof *l->keys);
     if (!l->keys)
@@ -211,6 +268,7 @@ static void note(void *arg, const char *key, time_t since)
     (void)snprintf(l->keys[l->n++], sizeof *l->keys, "%s", key);
 }
 
+/* 0: it is gone; 1: not now. */
 static int collect(struct volumes *e, const struct place *p, const struct image_name *where, const char *key,
                    struct error *err)
 {
@@ -227,21 +285,25 @@ static int collect(struct volumes *e, const struct place *p, const struct image_
     (void)snprintf(s.name.image, sizeof s.name.image, "%s", listed);
     rc = in_gate(&s, drop, err);
     if (rc == -EBUSY) /* on another host, whose collector sees it, too */
-        return 0;
+        return 1;
     if (rc == 0)
         log_notice("removed a snapshot that a clone which was cut off has left image=%s snap=%s", listed,
                    s.snap);
     return rc < 0 ? rc : pending_remove(p, key, err);
 }
 
-int clone_collect(struct volumes *e, const struct place *p, const struct image_name *where, struct error *err)
+int clone_collect(struct volumes *e, const struct place *p, const struct image_name *where, unsigned *again,
+                  struct error *err)
 {
-    struct left left = { 0 };
+    char own[PENDING_KEY_MAX + 1];
+    struct left left = { .own = own_mark(e, own) };
     int rc = pending_each(p, note, &left, err);
     for (size_t i = 0; rc == 0 && i < left.n; i++) {
         struct error one;
-        if (collect(e, p, where, left.keys[i], &one) < 0)
+        int done = collect(e, p, where, left.keys[i], &one);
+        if (done < 0)
             log_warning("cannot clear away what a clone has left: %s", one.msg);
+        *again += done != 0 && ends_with(left.keys[i], own);
     }
     free(left.keys);
     return rc;

@@ -11,6 +11,8 @@
  * snapshot yet. */
 int clone_make(struct birth *b, struct createopts *asked, struct error *err);
 
-/* Removes the snapshots that were made for clones in this place, and left by who was killed. */
-int clone_collect(struct volumes *e, const struct place *p, const struct image_name *where,
+/* Removes the snapshots that were made for clones in this place, and left by who was killed: those of this
+ * daemon, and of those before it, at once; of others an hour later. *again grows by those of ours that cannot
+ * be removed just now. */
+int clone_collect(struct volumes *e, const struct place *p, const struct image_name *where, unsigned *again,
                   struct error *err);

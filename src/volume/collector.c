@@ -143,7 +143,7 @@ static int collect_place(void *arg, const struct image_name *where, const struct
     r->place = p;
     int rc = collect_named(r->engine, p, where, err);
     if (rc == 0)
-        rc = clone_collect(r->engine, p, where, err);
+        rc = clone_collect(r->engine, p, where, &r->left, err);
     if (rc == 0)
         rc = image_half_trashed_each(p, take_back, r, err);
     if (rc == 0)

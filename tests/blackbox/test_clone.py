@@ -2,10 +2,13 @@
 """Volumes made of snapshots: -o from, `rbdvol clone`, and snapshots mounted as they are."""
 
 import os
+import socket
+import time
 from pathlib import Path
 
 import image
 import pytest
+from waiting import until
 
 pytestmark = pytest.mark.usefixtures("snapshots")
 
@@ -81,6 +84,29 @@ def test_a_clone_of_a_volume_in_use_leaves_no_snapshot(world, daemon):
     daemon.unmount("db", "a")
     assert [line.split()[0] for line in daemon.does("snap", "ls", "db").splitlines()] == ["SNAPSHOT", "mon"]
     assert world.cluster.rados("listomapkeys", "rbdvol.pending").strip() == ""
+
+
+def test_what_a_clone_that_was_cut_off_has_left_goes_soon(world, daemon):
+    """Its snapshot: ours when we are started again, another host's only after an hour, since it may be at it."""
+    source(daemon)
+    daemon.unmount("db", "a")
+    cluster = world.cluster
+    identity = cluster.info("db")["id"]
+    daemon.does("clone", "db", "first")
+    with open("/etc/machine-id", encoding="ascii") as f:
+        machine = f.read().strip()
+    left = {"rbdvol.new.000000000001": f"{socket.gethostname()}/{machine}/{daemon.name}",
+            "rbdvol.new.000000000002": f"{socket.gethostname()}/{machine}/another"}
+    for name, who in left.items():
+        cluster.rbd("snap", "create", "--no-progress", f"rbd/db@{name}")
+        cluster.rados("setomapval", "rbdvol.pending", f"snap {identity} {name} {who}", str(int(time.time())))
+    daemon.kill()
+    daemon.start().await_cluster()
+    until(lambda: "000000000001" not in cluster.rbd("snap", "ls", "rbd/db"), "ours to go", 60)
+    assert "000000000002" in cluster.rbd("snap", "ls", "rbd/db")
+    assert len(cluster.rados("listomapkeys", "rbdvol.pending").split("\n")) == 2  # it, and nothing
+    cluster.rbd("snap", "rm", "--no-progress", "rbd/db@rbdvol.new.000000000002")
+    cluster.rados("rmomapkey", "rbdvol.pending", f"snap {identity} rbdvol.new.000000000002 {left['rbdvol.new.000000000002']}")
 
 
 def test_the_source_may_go_and_its_clone_stays(world, daemon):

@@ -211,9 +211,9 @@ def test_a_lost_state_file_takes_nothing_from_who_uses_the_volume(daemon, end_by
         lose_state_files(daemon)
         daemon.start()
         daemon.await_cluster()
+        until(lambda: daemon.get("db")["Mountpoint"] == point, "it to be adopted", 10)
         until(lambda: "recovering" not in daemon.get("db")["Status"]["state"], "it to be adopted", 10)
         got = daemon.get("db")
-        assert got["Mountpoint"] == point
         assert got["Status"]["state"] == "mounted" and got["Status"]["size"] == 1 << 30 and got["Status"]["fstype"] == "ext4"
         assert [h["ID"] for h in got["Status"]["holders"]] == ["unknown"]
         assert "unknown" in daemon.cli("status").stdout

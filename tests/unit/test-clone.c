@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ceph/pending.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
 #include "volume/collector.h"
@@ -78,8 +79,7 @@ static void what_a_clone_that_fails_leaves_is_collected(void **state)
         int rc = make_clone(f, "{\"from\":\"db\"}", &err);
         bool failed = fake_nth_failed();
         fake_fail_nth(0, 0, false);
-        fake_pending_age(2 * HOUR);
-        collector_run(f->engine);
+        collector_run(f->engine); /* what is ours, and not under way, at once */
         if (i->snaps[0][0] || fake_pending_count())
             fail_msg("after a failure at %s (%d %s) '%s' is left", fake_failed_call(), rc, err.msg,
                      i->snaps[0]);
@@ -91,6 +91,26 @@ static void what_a_clone_that_fails_leaves_is_collected(void **state)
         }
     }
     assert_in_range(n, 8, STEPS - 1);
+}
+
+/* Another host may be at it still. */
+static void what_others_began_is_collected_an_hour_later(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    auto_place struct place p = PLACE_NONE;
+    char key[PENDING_KEY_MAX + 1];
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    const struct image_name name = { .pool = "rbd", .image = "db" };
+    assert_int_equal(engine_place(f->engine, &name, &p, &err), 0);
+    (void)snprintf(i->snaps[0], sizeof i->snaps[0], "rbdvol.new.0123456789ab");
+    (void)snprintf(key, sizeof key, "snap %s %s host9/m/rbd", i->id, i->snaps[0]);
+    assert_int_equal(pending_add(&p, key, &err), 0);
+    collector_run(f->engine);
+    assert_true(i->snaps[0][0] && fake_pending_count() == 1);
+    fake_pending_age(2 * HOUR);
+    collector_run(f->engine);
+    assert_true(!i->snaps[0][0] && fake_pending_count() == 0);
 }
 
 static void what_makes_no_sense_is_refused(void **state)
@@ -130,6 +150,7 @@ int main(void)
         TEST(a_clone_has_nothing_to_roll_back),
         TEST(a_clone_of_what_is_mounted_here),
         TEST(what_a_clone_that_fails_leaves_is_collected),
+        TEST(what_others_began_is_collected_an_hour_later),
         TEST(what_makes_no_sense_is_refused),
         TEST(a_snapshot_is_mounted_without_a_lock),
     };
