@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`rbdvol resize`: online and offline, never smaller, and what others made of the image."""
 
+import mmap
 import os
 
 import pytest
@@ -132,4 +133,23 @@ def test_a_restarted_daemon_resizes_what_it_adopted(world, daemon):
     daemon.start().await_cluster()
     daemon.does("resize", "db", "1G")
     assert room(path) > 900 * MIB
+    daemon.unmount("db", "a")
+
+
+def test_what_somebody_cut_off_reads_as_zeros(world, daemon):
+    """Not as what the mapper's memory held before."""
+    daemon.create("db", size="64M", fstype="ext4")
+    with open(f"{daemon.mount('db', 'a')}/file", "wb") as f:
+        for _ in range(300):
+            f.write(b"\xaa" * 65536)
+        os.fsync(f.fileno())
+    world.cluster.rbd("resize", "--size", "32M", "--allow-shrink", "db", "--no-progress")
+    fd = os.open(daemon.get("db")["Status"]["device"], os.O_RDONLY | os.O_DIRECT)
+    try:
+        for size in (65536, 131072):
+            with mmap.mmap(-1, size) as read:
+                assert os.preadv(fd, [read], (32 << 20) - size // 2) == size
+                assert not any(read[size // 2:])
+    finally:
+        os.close(fd)
     daemon.unmount("db", "a")
