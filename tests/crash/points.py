@@ -8,11 +8,13 @@ import signal
 from dataclasses import dataclass
 
 import process
+from waiting import TookTooLong, until
 
 ROLES = ("daemon", "mapper", "device")
 PROGRAMS = ("rbdvol", "rbdvol-mapper", "rbdvol-device")
 PIDS, NAME, FUNCS, RECORDS = 64, 40, 96, 16384
 OFF, COUNT, KILL = range(3)
+STRIKE_S = 10
 
 
 class Record(ctypes.Structure):
@@ -23,7 +25,7 @@ class Record(ctypes.Structure):
 class Shared(ctypes.Structure):
     _fields_ = [("mode", ctypes.c_uint32), ("role", ctypes.c_uint32), ("func", ctypes.c_uint32), ("n", ctypes.c_uint32),
                 ("is_exit", ctypes.c_uint32), ("victims", ctypes.c_uint32), ("fired", ctypes.c_uint32),
-                ("records_n", ctypes.c_uint32), ("pids_n", ctypes.c_uint32 * len(ROLES)),
+                ("hit", ctypes.c_uint32), ("struck", ctypes.c_uint32), ("records_n", ctypes.c_uint32), ("pids_n", ctypes.c_uint32 * len(ROLES)),
                 ("pids", ctypes.c_int32 * PIDS * len(ROLES)), ("counts", ctypes.c_uint32 * FUNCS * len(ROLES)),
                 ("names", (ctypes.c_char * NAME) * FUNCS), ("records", Record * RECORDS)]
 
@@ -59,7 +61,7 @@ class Points:
     def _begin(self, mode):
         s = self.shared
         s.mode = OFF
-        s.fired = s.records_n = 0
+        s.fired = s.hit = s.struck = s.records_n = 0
         ctypes.memset(s.counts, 0, ctypes.sizeof(s.counts))
         for role in range(len(ROLES)):
             living = self.pids(ROLES[role])
@@ -89,6 +91,15 @@ class Points:
     @property
     def fired(self):
         return bool(self.shared.fired)
+
+    def hit(self):
+        """Whom it killed: a mapper may end before the daemon that is to be killed then has begun."""
+        s = self.shared
+        try:
+            until(lambda: not s.fired or s.struck or s.hit == s.victims, "", STRIKE_S)
+        except TookTooLong:  # who struck was ended itself before it could say so
+            pass
+        return tuple(role for at, role in enumerate(ROLES) if s.hit & 1 << at)
 
     def kill_now(self, victims):
         """The same as the shim does, from outside. Returns whom there was to kill."""

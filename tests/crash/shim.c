@@ -130,8 +130,11 @@ static void end_role(unsigned r)
         if (pid <= 0 || pid == getpid() || !is_alive(pid))
             continue;
         int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-        if (kill(pid, SIGKILL) == 0 && fd >= 0)
-            fds[n++] = fd;
+        if (kill(pid, SIGKILL) == 0) {
+            (void)atomic_fetch_or(&shim->hit, 1u << r);
+            if (fd >= 0)
+                fds[n++] = fd;
+        }
     }
     for (unsigned i = 0; i < n; i++) {
         struct pollfd p = { .fd = fds[i], .events = POLLIN };
@@ -146,7 +149,11 @@ static void strike(void)
     for (unsigned r = 0; r < SHIM_ROLES; r++)
         if (shim->victims & 1u << r)
             end_role(r);
-    if (!(shim->victims & 1u << role))
+    bool ours = shim->victims & 1u << role;
+    if (ours)
+        (void)atomic_fetch_or(&shim->hit, 1u << role);
+    atomic_store(&shim->struck, 1);
+    if (!ours)
         return;
     (void)kill(getpid(), SIGKILL);
     for (;;)

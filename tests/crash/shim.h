@@ -31,6 +31,8 @@ struct shim {
     uint32_t role, func, n, is_exit; /* the point at which to kill */
     uint32_t victims;                /* a bit for each role */
     _Atomic uint32_t fired;
+    _Atomic uint32_t hit;    /* a bit for each role that had a process to kill */
+    _Atomic uint32_t struck; /* all who were there have been killed */
     _Atomic uint32_t records_n;
     _Atomic uint32_t pids_n[SHIM_ROLES];
     _Atomic int32_t pids[SHIM_ROLES][SHIM_PIDS];

@@ -65,6 +65,8 @@ class Step:
 
     @property
     def ok(self):
+        if self.what == "write":
+            return not self.error
         return self.reply is not None and self.reply.status == 200
 
     @property
