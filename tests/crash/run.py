@@ -36,6 +36,7 @@ from operations import OPERATIONS  # noqa: E402
 from points import Point  # noqa: E402
 
 CHUNK = 12  # runs between two looks into the queue
+CLUSTER_CHUNKS = 120  # then there is a new cluster: each fence and each snapshot makes its maps longer, and all that is asked slower
 RUN_S = 150  # then it is given up, by itself
 WATCH_S = 6
 STUCK_S = RUN_S + 60  # then its process is ended, and another takes its place
@@ -289,20 +290,28 @@ def watch(args, directory, workers, jobs, results, report):
             break
 
 
-def run(args, directory):
-    counted = count_all(args, directory)
-    if args.list:
-        for name, points, took in counted:
-            print(f"{name}: {len(points)} points, {took * 1000:.0f} ms")
-            for point in points:
-                print(f"  {point}")
-        return 0
+class Place:
+    """A cluster, and a directory for the benches."""
+
+    def __init__(self, args):
+        # clients say each second that they are there; whoever is killed is forgotten sooner than by default (30 s), and so waited for
+        self.cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"), settings={"objecter tick interval": 1})
+        args.cluster = self.cluster.dir
+        # a fence is a command of the monitors: a second each would be an hour in all
+        self.cluster.ceph("tell", "mon.a", "config", "set", "paxos_propose_interval", "0.05")
+        self.cluster.set("osd", "osd_client_watch_timeout", WATCH_S)
+        self.directory = tempfile.mkdtemp(prefix="rbdc-", dir="/tmp")
+
+    def close(self):
+        self.cluster.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def work(args, directory, chunks, report):
     jobs, results = multiprocessing.Queue(), multiprocessing.Queue()
-    chunks = plan(counted, args, random.Random(args.seed))
     for chunk in chunks:
         jobs.put(chunk)
     workers = [Worker(args, directory, jobs, results, n) for n in range(args.jobs)]
-    report = Report(args, counted, chunks)
     try:
         watch(args, directory, workers, jobs, results, report)
     finally:
@@ -310,26 +319,39 @@ def run(args, directory):
             if worker.process.is_alive():
                 worker.end()
         jobs.cancel_join_thread()  # what nobody took
-        code = report.end()
-    return code
+
+
+def run(args):
+    place = Place(args)
+    try:
+        counted = count_all(args, place.directory)
+        if args.list:
+            for name, points, took in counted:
+                print(f"{name}: {len(points)} points, {took * 1000:.0f} ms")
+                for point in points:
+                    print(f"  {point}")
+            return 0
+        chunks = plan(counted, args, random.Random(args.seed))
+        report = Report(args, counted, chunks)
+        try:
+            while chunks and time.monotonic() < args.end:
+                work(args, place.directory, chunks[:CLUSTER_CHUNKS], report)
+                chunks = chunks[CLUSTER_CHUNKS:]
+                if chunks:
+                    place.close()
+                    place = Place(args)
+        finally:
+            code = report.end()
+        return code
+    finally:
+        place.close()
 
 
 def main():
     args = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     mounts.leave_the_others()
-    # clients say each second that they are there; whoever is killed is forgotten sooner than by default (30 s), and so waited for
-    cluster = Cluster.start(tempfile.mkdtemp(prefix="rbdvol-ceph-", dir="/tmp"), settings={"objecter tick interval": 1})
-    args.cluster = cluster.dir
-    # a fence is a command of the monitors: a second each would be an hour in all
-    cluster.ceph("tell", "mon.a", "config", "set", "paxos_propose_interval", "0.05")
-    cluster.set("osd", "osd_client_watch_timeout", WATCH_S)
-    directory = tempfile.mkdtemp(prefix="rbdc-", dir="/tmp")
-    try:
-        return run(args, directory)
-    finally:
-        cluster.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+    return run(args)
 
 
 if __name__ == "__main__":
