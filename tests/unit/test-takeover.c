@@ -251,6 +251,22 @@ static void an_own_mapping_whose_process_is_stopped_is_not_gone(void **state)
     assert_int_equal(fixture_end(&p), 0);
 }
 
+static void who_signs_its_lock_between_two_looks_is_no_stranger(void **state)
+{
+    struct fixture *f = *state;
+    struct parallel p;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", OWNER);
+    fake_image_watch(i, OWNER, true);
+    fake_hold("imagelock_holder rbdvol.ctl");
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_held("imagelock_holder rbdvol.ctl", 1);
+    fake_image_lock_set(i, "rbdvol", "host9/m/b/rbd/abc/" OWNER, "", "192.0.2.9:0/76");
+    fake_go("imagelock_holder rbdvol.ctl");
+    assert_int_equal(fixture_end(&p), -EBUSY);
+    assert_non_null(strstr(p.err.msg, "in use on host host9"));
+}
+
 static void a_client_without_a_record_is_waited_for_however_silent(void **state)
 {
     struct fixture *f = *state;
@@ -487,6 +503,7 @@ int main(void)
         TEST(an_own_mapping_that_answers_is_alive_whatever_we_think),
         TEST(an_own_mapping_whose_process_is_gone_is_taken_at_once),
         TEST(an_own_mapping_whose_process_is_stopped_is_not_gone),
+        TEST(who_signs_its_lock_between_two_looks_is_no_stranger),
         TEST(a_client_without_a_record_is_waited_for_however_silent),
         TEST(whose_lock_was_taken_away_is_fenced_before_anybody_writes),
         TEST(both_are_fenced_who_has_the_lock_and_whose_was_taken_away),
