@@ -21,7 +21,7 @@ def test_a_mount_costs_little_more_than_a_bare_one(guest, daemon, cluster):
     for what, of in (("least", min), ("median", statistics.median)):
         b, f, o = (of(times) * 1e3 for times in (bare, floor, ours))
         print(f"{what}: bare {b:.0f} ms, with its questions {f:.0f} ms, Mount {o:.0f} ms: {o / b:.2f}, {o / f:.2f}")
-    assert min(ours) < 4 * min(bare)
+    assert statistics.median(ours) < 6 * statistics.median(bare)
 
 
 def test_a_mount_makes_no_client_of_the_cluster_but_the_kernels(guest, daemon, cluster):
