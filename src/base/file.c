@@ -12,11 +12,8 @@
 
 #include "base/cleanup.h"
 
-int file_read(const char *path, size_t max, char **ret, size_t *len, struct error *err)
+static int read_whole(int fd, const char *path, size_t max, char **ret, size_t *len, struct error *err)
 {
-    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set(err, -errno, "cannot read %s: %s", path, error_text(errno));
     size_t have = 0, room = 4096;
     auto_free char *buf = NULL;
     for (;;) {
@@ -43,6 +40,25 @@ int file_read(const char *path, size_t max, char **ret, size_t *len, struct erro
     if (len)
         *len = have;
     return 0;
+}
+
+int file_read(const char *path, size_t max, char **ret, size_t *len, struct error *err)
+{
+    auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(err, -errno, "cannot read %s: %s", path, error_text(errno));
+    return read_whole(fd, path, max, ret, len, err);
+}
+
+int file_read_own(const char *path, size_t max, char **ret, size_t *len, struct error *err)
+{
+    struct stat st;
+    auto_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(err, -errno, "cannot read %s: %s", path, error_text(errno));
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return error_set(err, -EINVAL, "cannot read %s: it is no regular file", path);
+    return read_whole(fd, path, max, ret, len, err);
 }
 
 int file_read_line(const char *path, char *buf, size_t size, struct error *err)
@@ -77,7 +93,9 @@ int file_replace(const char *path, const char *text, size_t len, struct error *e
     char tmp[PATH_MAX];
     if (snprintf(tmp, sizeof tmp, "%s.tmp", path) >= (int)sizeof tmp)
         return error_set(err, -ENAMETOOLONG, "cannot write %s: the path is too long", path);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* never into what a crash, or somebody else, has left there: a link, a pipe that nobody reads */
+    (void)unlink(tmp);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return error_set(err, -errno, "cannot write %s: %s", tmp, error_text(errno));
     int rc = write_all(fd, text, len);

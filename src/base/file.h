@@ -10,6 +10,10 @@
  * the NUL, may be NULL). -ENOENT: no such file; -EFBIG: larger; else the errno of open or read. */
 int file_read(const char *path, size_t max, char **ret, size_t *len, struct error *err);
 
+/* The same for a file that we have written ourselves: nothing is followed, and nothing waited for. -ELOOP and
+ * -EINVAL: something else was put there. */
+int file_read_own(const char *path, size_t max, char **ret, size_t *len, struct error *err);
+
 /* Reads its first line into buf without the line end. */
 int file_read_line(const char *path, char *buf, size_t size, struct error *err);
 

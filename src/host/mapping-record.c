@@ -81,7 +81,7 @@ int mapping_record_read(const char *run_dir, const char *kind, const char *mappi
     auto_free char *text = NULL;
     path_of(run_dir, kind, mapping, path);
     (void)snprintf(r.mapping, sizeof r.mapping, "%s", mapping);
-    if (identity_read(&host, &ignored) < 0 || file_read(path, RECORD_MAX, &text, NULL, &ignored) < 0 ||
+    if (identity_read(&host, &ignored) < 0 || file_read_own(path, RECORD_MAX, &text, NULL, &ignored) < 0 ||
         decode(text, host.boot_id, &r) < 0)
         return 0;
     *ret = r;

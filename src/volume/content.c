@@ -231,7 +231,7 @@ static int replay(struct volumes *e, struct volume *v, struct error *err)
     char mountpoint[PATH_MAX], words[SPEC_WORDS_MAX + 1], full[IMAGE_NAME_MAX + 1];
     struct device_mount m = { .mountpoint = engine_mountpoint(e, &v->name, mountpoint),
                               .fstype = v->spec.fstype,
-                              .options = spec_mount_words(&v->spec, words),
+                              .options = spec_mount_words(&v->spec, e->settings->mount_options, words),
                               .volume = image_name_full(&v->name, full) };
     int rc = device_mount(v->device, &m, clock_in_ms(RENEW_MS), err);
     return rc < 0 ? rc : device_umount(v->device, mountpoint, &v->node, false, clock_in_ms(RENEW_MS), err);

@@ -103,7 +103,7 @@ static int parse_mkfs(struct parse *p, const char *value, struct error *err)
     return 0;
 }
 
-/* Added to the host's own, which keep nodev and nosuid unless the words dev and suid are given. */
+/* Added to the host's own. What the host guards itself with (nodev, nosuid, noexec) no volume takes away. */
 static int parse_mount(struct parse *p, const char *value, struct error *err)
 {
     struct spec host;
@@ -112,6 +112,12 @@ static int parse_mount(struct parse *p, const char *value, struct error *err)
                      host.mount_options, host.mount_options[0] && value[0] ? "+" : "", value);
     if (n > SPEC_OPTIONS_MAX)
         return bad(err, "mount-options", value, "is too long");
+    const char *word = spec_forbidden_word(p->to->spec.mount_options, host.mount_options);
+    if (word)
+        return error_set(err, -EINVAL,
+                         "option mount-options: '%s' is against this host's own mount-options, which say "
+                         "'no%s'; a volume cannot change that, the host's configuration can",
+                         word, word);
     p->to->given |= GIVEN_MOUNT;
     return 0;
 }

@@ -34,7 +34,7 @@ void former_start(struct volumes *e)
     size_t i;
     json_t *one;
     path_of(e, path);
-    if (file_read(path, FILE_MAX, &text, NULL, &err) < 0)
+    if (file_read_own(path, FILE_MAX, &text, NULL, &err) < 0)
         return;
     json_auto_t *j = json_loads(text, 0, NULL);
     const char *boot_id = json_string_value(json_object_get(j, "boot_id"));

@@ -183,7 +183,7 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
     volume_says(v, "mounting");
     struct device_mount m = { .mountpoint = engine_mountpoint(e, &v->name, mountpoint),
                               .fstype = v->spec.fstype,
-                              .options = spec_mount_words(&v->spec, words),
+                              .options = spec_mount_words(&v->spec, e->settings->mount_options, words),
                               .volume = image_name_full(&v->name, full) };
     int rc = device_mount(v->device, &m, clock_in_ms(LONG_MS), err);
     if (rc == 0)

@@ -272,7 +272,44 @@ static const char *words_of_snapshot(const char *fstype)
                                          : ",ro,rescue=nologreplay";
 }
 
-const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_WORDS_MAX + 1])
+static const struct guard {
+    const char *word, *opposite;
+} guards[] = { { "nodev", "dev" }, { "nosuid", "suid" }, { "noexec", "exec" } };
+#define NGUARDS (sizeof guards / sizeof *guards)
+
+/* 1: the word is in force, -1: its opposite is (the last of them counts), 0: neither is said. */
+static int in_force(const struct guard *g, const char *words)
+{
+    int found = 0;
+    for (size_t len; *words; words += len + (words[len] != '\0')) {
+        len = strcspn(words, "+,");
+        if (len == strlen(g->word) && strncmp(words, g->word, len) == 0)
+            found = 1;
+        if (len == strlen(g->opposite) && strncmp(words, g->opposite, len) == 0)
+            found = -1;
+    }
+    return found;
+}
+
+const char *spec_forbidden_word(const char *words, const char *host)
+{
+    for (size_t i = 0; i < NGUARDS; i++)
+        if (in_force(&guards[i], host) > 0 && in_force(&guards[i], words) < 0)
+            return guards[i].opposite;
+    return NULL;
+}
+
+/* What the host has, and the words do not: at the end, where it counts. */
+static void add_guards(const char *host, char buf[static SPEC_WORDS_MAX + 1])
+{
+    for (size_t i = 0; i < NGUARDS; i++) {
+        size_t at = strlen(buf);
+        if (in_force(&guards[i], host) > 0 && in_force(&guards[i], buf) <= 0)
+            (void)snprintf(buf + at, SPEC_WORDS_MAX + 1 - at, "%s%s", at ? "," : "", guards[i].word);
+    }
+}
+
+const char *spec_mount_words(const struct spec *spec, const char *host, char buf[static SPEC_WORDS_MAX + 1])
 {
     const char *more = spec->snapshot                                       ? words_of_snapshot(spec->fstype)
                        : spec->new_uuid && strcmp(spec->fstype, "xfs") == 0 ? ",nouuid"
@@ -284,5 +321,6 @@ const char *spec_mount_words(const struct spec *spec, char buf[static SPEC_WORDS
             *p = ',';
     if (buf[0] == ',')
         memmove(buf, buf + 1, strlen(buf));
+    add_guards(host, buf);
     return buf;
 }

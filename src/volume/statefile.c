@@ -134,7 +134,7 @@ static void load(struct volumes *e, const char *path, void (*visit)(struct volum
     struct state s;
     auto_free char *text = NULL;
     json_auto_t *j = NULL;
-    if (file_read(path, STATE_MAX, &text, NULL, &err) == 0)
+    if (file_read_own(path, STATE_MAX, &text, NULL, &err) == 0)
         j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     if (decode(e, j, &s) < 0) {
         log_notice("removing a state file of another boot or version path=%s", path);

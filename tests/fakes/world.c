@@ -91,6 +91,7 @@ static struct fake_image *image_new(struct fake_pool *pool, const char *name)
         struct fake_image *image = &images[i];
         if (image->used)
             continue;
+        image_clear(image);
         *image = (struct fake_image){ .used = true,
                                       .pool = pool,
                                       .size = 1ULL << 30,

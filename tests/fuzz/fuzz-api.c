@@ -15,9 +15,12 @@
 #define LOST         0x80 /* the answer does not arrive */
 
 static const char *const paths[] = {
-    "/VolumeDriver.Create", "/VolumeDriver.Remove", "/VolumeDriver.Mount", "/VolumeDriver.Unmount",
-    "/VolumeDriver.Path",   "/VolumeDriver.Get",    "/VolumeDriver.List",  "/VolumeDriver.Capabilities",
-    "/Plugin.Activate",     "/Rbdvol.Status",       "/Rbdvol.Remove",      "/Rbdvol.Release",
+    "/VolumeDriver.Create",  "/VolumeDriver.Remove",  "/VolumeDriver.Mount", "/VolumeDriver.Unmount",
+    "/VolumeDriver.Path",    "/VolumeDriver.Get",     "/VolumeDriver.List",  "/VolumeDriver.Capabilities",
+    "/Plugin.Activate",      "/Rbdvol.Status",        "/Rbdvol.Remove",      "/Rbdvol.Release",
+    "/Rbdvol.Unlock",        "/Rbdvol.Resize",        "/Rbdvol.Trim",        "/Rbdvol.Trash.List",
+    "/Rbdvol.Trash.Restore", "/Rbdvol.Trash.Purge",   "/Rbdvol.Snap.Create", "/Rbdvol.Snap.List",
+    "/Rbdvol.Snap.Remove",   "/Rbdvol.Snap.Rollback",
 };
 #define NPATHS (sizeof paths / sizeof *paths)
 

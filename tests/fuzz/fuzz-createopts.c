@@ -18,6 +18,8 @@ static void check(const struct createopts *o)
     struct image_header made = { .size = o->layout.size,
                                  .order = (uint8_t)o->layout.order,
                                  .features = o->layout.features };
+    if (o->given & GIVEN_FROM) /* checked once it is known what its source has (volume/clone.c) */
+        return;
     if (!fs || o->layout.size > MAX_SIZE || fs_check_size(fs, o->layout.size, &err) < 0 ||
         (o->layout.order && (o->layout.order < 12 || o->layout.order > 25)) ||
         !(o->layout.features & IMAGE_FEATURE_EXCLUSIVE_LOCK) || o->layout.data_pool != o->data_pool ||

@@ -21,7 +21,8 @@ static void check_spec(const struct spec *s)
     const struct fs *fs = fs_find(s->fstype);
     if (!fs || s->mode > 07777 || fs_check_mkfs_options(fs, s->mkfs_options, &err) < 0 ||
         fs_check_mount_options(fs, s->mount_options, &err) < 0 ||
-        strpbrk(spec_mount_words(s, words), "/+ ") || s->uid == UINT32_MAX || s->gid == UINT32_MAX)
+        strpbrk(spec_mount_words(s, "nodev+nosuid", words), "/+ ") || s->uid == UINT32_MAX ||
+        s->gid == UINT32_MAX)
         abort();
     auto_free char *text = spec_encode(s);
     if (spec_decode(text, &again, &err) < 0)

@@ -151,6 +151,9 @@ static void file_systems_and_their_options_are_checked(void **state)
     bad(&defaults, "db", "{\"mount-options\":\"data=journal\"}", "option mount-options");
     bad(&defaults, "db", "{\"mount-options\":\"logdev=/dev/sda\"}", "option mount-options");
     bad(&defaults, "db", "{\"mount-options\":\"noatime,suid\"}", "option mount-options");
+    bad(&defaults, "db", "{\"mount-options\":\"suid\"}", "which say 'nosuid'");
+    bad(&defaults, "db", "{\"mount-options\":\"noatime+dev\"}", "which say 'nodev'");
+    assert_string_equal(good("{\"mount-options\":\"exec\"}").spec.mount_options, "noatime+nodev+nosuid+exec");
     char opts[700];
     (void)snprintf(opts, sizeof opts, "{\"mount-options\":\"%0600d\"}", 0);
     bad(&defaults, "db", opts, "is too long");

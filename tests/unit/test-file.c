@@ -87,18 +87,59 @@ static void tells_what_went_wrong(void **state)
     assert_null(text);
 }
 
-/* A crash left the temporary file; somebody put a link in its place. */
-static void does_not_follow_a_link(void **state)
+static void holds(const char *file, const char *expected)
+{
+    struct error err;
+    auto_free char *text = NULL;
+    assert_int_equal(file_read(file, 100, &text, NULL, &err), 0);
+    assert_string_equal(text, expected);
+}
+
+/* A crash left the temporary file; somebody put something else in its place. */
+static void writes_into_nothing_that_was_put_there(void **state)
 {
     struct error err;
     char tmp[PATH_MAX], target[PATH_MAX];
     (void)state;
     (void)snprintf(target, sizeof target, "%s", at("link"));
     (void)snprintf(tmp, sizeof tmp, "%s", at("text.tmp"));
-    assert_int_equal(symlink(target, tmp), 0);
-    assert_int_equal(file_replace(at("text"), "x", 1, &err), -ELOOP);
-    assert_int_equal(access(target, F_OK), -1);
-    assert_int_equal(unlink(tmp), 0);
+    assert_int_equal(file_replace(target, "kept", 4, &err), 0);
+    for (int what = 0; what < 3; what++) {
+        assert_int_equal(what == 0   ? symlink(target, tmp)
+                         : what == 1 ? link(target, tmp)
+                                     : mkfifo(tmp, 0600),
+                         0);
+        assert_int_equal(file_replace(at("text"), "x", 1, &err), 0);
+        holds(at("text"), "x");
+        holds(target, "kept");
+        assert_int_equal(access(tmp, F_OK), -1);
+    }
+    assert_int_equal(mkdir(tmp, 0700), 0);
+    assert_int_equal(file_replace(at("text"), "y", 1, &err), -EEXIST);
+    holds(at("text"), "x");
+    assert_int_equal(rmdir(tmp), 0);
+    assert_int_equal(unlink(target), 0);
+}
+
+static void its_own_files_are_files(void **state)
+{
+    struct error err;
+    char own[PATH_MAX];
+    auto_free char *text = NULL;
+    (void)state;
+    (void)snprintf(own, sizeof own, "%s", at("own"));
+    assert_int_equal(mkfifo(own, 0600), 0); /* opening it would wait for a writer */
+    assert_int_equal(file_read_own(own, 100, &text, NULL, &err), -EINVAL);
+    assert_int_equal(unlink(own), 0);
+    assert_int_equal(symlink("/etc/passwd", own), 0);
+    assert_int_equal(file_read_own(own, 100000, &text, NULL, &err), -ELOOP);
+    assert_int_equal(unlink(own), 0);
+    assert_null(text);
+    assert_int_equal(file_read_own(own, 100, &text, NULL, &err), -ENOENT);
+    assert_int_equal(file_replace(own, "own", 3, &err), 0);
+    assert_int_equal(file_read_own(own, 100, &text, NULL, &err), 0);
+    assert_string_equal(text, "own");
+    assert_int_equal(unlink(own), 0);
 }
 
 static void makes_directories(void **state)
@@ -124,9 +165,9 @@ static void makes_directories(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(replaces_and_reads),    cmocka_unit_test(replaces_large_ones),
-        cmocka_unit_test(tells_what_went_wrong), cmocka_unit_test(does_not_follow_a_link),
-        cmocka_unit_test(makes_directories),
+        cmocka_unit_test(replaces_and_reads),      cmocka_unit_test(replaces_large_ones),
+        cmocka_unit_test(tells_what_went_wrong),   cmocka_unit_test(writes_into_nothing_that_was_put_there),
+        cmocka_unit_test(its_own_files_are_files), cmocka_unit_test(makes_directories),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

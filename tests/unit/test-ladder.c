@@ -73,7 +73,7 @@ static void the_first_mount_freshens_once(void **state)
     fixture_settle(f);
     fixture_expect_trace(
         "lock db rbdvol.ctl, map db, lock db rbdvol, unlock db rbdvol.ctl, device_start, attach 4096, "
-        "mount db xfs , fresh 70:71 700, set db rbdvol.spec, device_end");
+        "mount db xfs nodev,nosuid, fresh 70:71 700, set db rbdvol.spec, device_end");
     assert_non_null(strstr(i->spec, "\"fresh\":false"));
     assert_non_null(strstr(i->spec, "\"later\":[1]"));
     assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);

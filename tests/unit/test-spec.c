@@ -174,7 +174,35 @@ static void the_hosts_defaults_are_words_joined_by_plus(void **state)
     assert_int_equal(s.mode, 0700);
     assert_int_equal(s.sharing, SHARING_HOST);
     assert_false(s.fresh);
-    assert_string_equal(spec_mount_words(&s, buf), "noatime,nodev,nosuid");
+    assert_string_equal(spec_mount_words(&s, "", buf), "noatime,nodev,nosuid");
+}
+
+/* It may be an image that anybody with access to the pool has written. */
+static void no_image_takes_from_a_host_what_it_guards_itself_with(void **state)
+{
+    static const struct {
+        const char *stored, *host, *words;
+    } rows[] = {
+        { "", "noatime+nodev+nosuid", "nodev,nosuid" },
+        { "noatime", "nodev,nosuid", "noatime,nodev,nosuid" },
+        { "suid+dev", "nodev+nosuid", "suid,dev,nodev,nosuid" },
+        { "nosuid+suid+nodev", "nodev+nosuid", "nosuid,suid,nodev,nosuid" },
+        { "nosuid+nodev", "nodev+nosuid", "nosuid,nodev" },
+        { "exec", "noexec", "exec,noexec" },
+        { "suid", "nosuid+suid", "suid" },
+        { "suid", "", "suid" },
+        { "nosuid", "suid", "nosuid" },
+    };
+    char buf[SPEC_WORDS_MAX + 1];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct spec s = { .fstype = "ext4" };
+        (void)snprintf(s.mount_options, sizeof s.mount_options, "%s", rows[i].stored);
+        assert_string_equal(spec_mount_words(&s, rows[i].host, buf), rows[i].words);
+    }
+    assert_string_equal(spec_forbidden_word("noatime+suid", "nodev+nosuid"), "suid");
+    assert_null(spec_forbidden_word("suid+nosuid", "nodev+nosuid"));
+    assert_null(spec_forbidden_word("dev", "nosuid"));
 }
 
 int main(void)
@@ -186,6 +214,7 @@ int main(void)
         cmocka_unit_test(a_newer_version_is_refused_and_says_so),
         cmocka_unit_test(what_this_program_would_not_have_written_is_refused),
         cmocka_unit_test(the_hosts_defaults_are_words_joined_by_plus),
+        cmocka_unit_test(no_image_takes_from_a_host_what_it_guards_itself_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
