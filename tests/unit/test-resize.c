@@ -90,7 +90,7 @@ static struct fake_image *cramped(void)
 }
 
 #define CLIMB "lock db rbdvol.ctl, map db, lock db rbdvol, unlock db rbdvol.ctl, device_start, attach 4096, "
-#define MOUNT "mount db ext4 , device_end"
+#define MOUNT "mount db ext4 nodev,nosuid, device_end"
 
 static void mounts(struct fixture *f, const char *between)
 {
