@@ -120,6 +120,12 @@ bool text_is_hex(const char *text, unsigned n)
     return i == n && text[i] == '\0';
 }
 
+/* Ends a line, or turns the direction of what follows: a text with it reads other than it is. */
+static bool misleads(unsigned c)
+{
+    return c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 /* The length of the UTF-8 character that begins here, 0 if none does, or if it is a control character. */
 static size_t character(const unsigned char *p)
 {
@@ -137,7 +143,10 @@ static size_t character(const unsigned char *p)
             c = c << 6 | (p[i] & 0x3f);
         }
         /* overlong, C1 controls (a terminal may obey them), surrogates, beyond Unicode */
-        return c < forms[len - 1].min || c == 0x7f || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ? 0 : len;
+        return c < forms[len - 1].min || c == 0x7f || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ||
+                       misleads(c)
+                   ? 0
+                   : len;
     }
     return 0;
 }

@@ -26,8 +26,8 @@ bool text_is_name(const char *text);
 /* "20 GiB", "512 MiB", "100 KiB", "17 B": exact, in the largest unit that divides it. Returns buf. */
 const char *text_size(uint64_t bytes, char buf[static 32]);
 
-/* Makes a text fit for a terminal, a log line and JSON: control characters, and bytes that are not UTF-8,
- * become '?'. */
+/* Makes a text fit for a terminal, a log line and JSON: control characters, what ends a line or turns the
+ * direction of a text, and bytes that are not UTF-8, become '?' for each of their bytes. */
 void text_printable(char *text);
 
 /* Exactly n lower-case hexadecimal digits. */

@@ -19,9 +19,9 @@ static void take_meta(struct image_header *h, const char *key, const char *value
                   : strcmp(key, "rbdvol.making") == 0  ? &h->making
                   : strcmp(key, "rbdvol.rolling") == 0 ? &h->rolling
                                                        : NULL;
-    if (slot && len <= IMAGE_META_MAX) {
+    if (slot) { /* one that is too long is there all the same, and cannot be used */
         free(*slot);
-        *slot = strndup(value, len);
+        *slot = strndup(value, len <= IMAGE_META_MAX ? len : 0);
     }
     h->growing |= strcmp(key, "rbdvol.growing") == 0;
     h->trashed |= strcmp(key, "rbdvol.trashed") == 0;

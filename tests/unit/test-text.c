@@ -178,6 +178,9 @@ static void printable(void **state)
         { "surrogate \xed\xa0\x80", "surrogate ???" },
         { "too far \xf4\x90\x80\x80", "too far ????" },
         { "c1 \xc2\x9b", "c1 ??" },
+        { "turned \u202egnp.exe", "turned ???gnp.exe" },
+        { "marks \u200e\u200f\u2066\u2069 \u200d", "marks ???????????? \u200d" },
+        { "line \u2028 \u2029", "line ??? ???" },
         { "", "" },
     };
     char buf[64];
