@@ -87,8 +87,7 @@ struct fake_pool *fake_pool_of(const struct place *p)
 
 static struct fake_image *image_new(struct fake_pool *pool, const char *name)
 {
-    for (size_t i = 0; i < IMAGES; i++) {
-        struct fake_image *image = &images[i];
+    for (struct fake_image *image = images; image < images + IMAGES; image++) {
         if (image->used)
             continue;
         image_clear(image);
