@@ -48,9 +48,10 @@ char *spec_encode(const struct spec *spec);
 
 void spec_done(struct spec *spec);
 
-/* The mount options as mount(2)'s comma-separated words, with those that ro, snapshot and new_uuid ask for, and
- * with nodev, nosuid and noexec where this host's own options (`host`) have them: an image that others can
- * write, its spec included, brings no devices and no setuid programs to a host that wants none. Returns buf. */
+/* The mount options as mount(2)'s comma-separated words, with those that ro, snapshot and new_uuid ask for,
+ * and with nodev, nosuid and noexec where this host's own options (`host`) have them: an image that others
+ * can write, its spec included, brings no devices and no setuid programs to a host that wants none. Returns
+ * buf. */
 const char *spec_mount_words(const struct spec *spec, const char *host, char buf[static SPEC_WORDS_MAX + 1]);
 
 /* The word among these ("dev", "suid", "exec") that the host's own options forbid; NULL: none. */
