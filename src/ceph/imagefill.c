@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ceph/luks.h"
 
 #define FLIGHT_MAX 64
 
@@ -122,6 +123,15 @@ void imagefill_close(struct imagefill *f)
     pthread_cond_destroy(&f->landed);
     pthread_mutex_destroy(&f->lock);
     free(f);
+}
+
+int imagefill_encrypt(struct imagefill *f, const struct passphrase *key, uint64_t *room, struct error *err)
+{
+    int rc = luks_format(f->image, key, err); /* which loads it, too */
+    if (rc < 0)
+        return rc;
+    rc = rbd_get_size(f->image, room);
+    return rc < 0 ? place_error(&f->place, rc, err, "cannot ask the new image for its size") : 0;
 }
 
 int imagefill_grow(struct imagefill *f, uint64_t size, struct error *err)

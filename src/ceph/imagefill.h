@@ -2,6 +2,7 @@
 /* Writes the first contents of an image that nobody else knows yet, as the holder of its managed lock. */
 #pragma once
 
+#include "base/passphrase.h"
 #include "ceph/image.h"
 
 struct imagefill; /* an open, locked image with writes in flight */
@@ -13,6 +14,10 @@ int imagefill_open(const struct place *p, const char *name, struct imagefill **r
 /* Writes a copy of these bytes at the offset, some writes running at the same time. An error may be an
  * earlier write's. */
 int imagefill_write(struct imagefill *f, const char *bytes, size_t len, uint64_t offset, struct error *err);
+
+/* Encrypts the image, which is empty still: what is written from now on is written within. *room is what it
+ * has room for. Seconds. */
+int imagefill_encrypt(struct imagefill *f, const struct passphrase *key, uint64_t *room, struct error *err);
 
 /* Makes the image larger. */
 int imagefill_grow(struct imagefill *f, uint64_t size, struct error *err);

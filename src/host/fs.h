@@ -60,6 +60,17 @@ int fs_format(const struct fs *fs, const char *mkfs_options, int fd, const char 
 int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
             moment deadline, int *ret, struct error *err);
 
+/* The same, for what does not read as zeros where nothing was written (an encrypted image): what mkfs makes
+ * zeros is written, or at least allocated. */
+int fs_make_written(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
+                    moment deadline, int *ret, struct error *err);
+
+/* fs_extents() with the zeros: all that was written or allocated. */
+int fs_extents_written(int fd,
+                       int (*data)(void *arg, const char *bytes, size_t len, uint64_t offset,
+                                   struct error *err),
+                       void *arg, struct error *err);
+
 /* Calls data() for each piece of a sparse file that is not all zeros, in ascending order, in pieces of at
  * most 64 KiB that do not cross a multiple of it. data() returns 0 or a negative errno with err filled, which
  * ends the walk. */

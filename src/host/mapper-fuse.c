@@ -208,8 +208,8 @@ static int map_in(const struct mapper_host *host, const struct mapper_image *ima
     if (listening < 0)
         return listening;
     const int fds[] = { fuse, listening };
-    a->spare = a->spare && mapper_process_take(host, m, fds, &a->pid) == 0;
-    rc = a->spare ? 0 : mapper_process_start(host, m, fds, &a->pid, err);
+    a->spare = a->spare && !image->key_file && mapper_process_take(host, m, fds, &a->pid) == 0;
+    rc = a->spare ? 0 : mapper_process_start(host, m, image->key_file, fds, &a->pid, err);
     if (rc < 0)
         return not_absent(rc, err);
     /* The helper's copies must be the last ones: when it ends, the file and the socket are to die with it. */

@@ -30,17 +30,19 @@ static struct {
     moment again_at;
 } spare = { .lock = PTHREAD_MUTEX_INITIALIZER, .channel = -1 };
 
-int mapper_process_start(const struct mapper_host *host, const struct mapping *m, const int fds[static 2],
-                         pid_t *ret, struct error *err)
+int mapper_process_start(const struct mapper_host *host, const struct mapping *m, const char *key_file,
+                         const int fds[static 2], pid_t *ret, struct error *err)
 {
-    char program[PATH_MAX], text[9][PATH_MAX + 32];
+    char program[PATH_MAX], text[10][PATH_MAX + 32];
     if (helper_path("mapper", program, sizeof program) < 0)
         return error_set(err, -ENAMETOOLONG, "the path of %s is too long", MAPPER_PROCESS_PROGRAM);
     const char *const names[] = { "instance", "mapping", "pool",    "namespace", "image",
-                                  "image-id", "conf",    "cluster", "user" };
-    const char *const values[] = { host->instance, m->id,           m->name.pool,  m->name.ns, m->name.image,
-                                   m->image_id,    host->ceph_conf, host->cluster, host->user };
-    const char *argv[13] = { MAPPER_PROCESS_ARGV0 };
+                                  "image-id", "conf",    "cluster", "user",      "key-file" };
+    const char *const values[] = {
+        host->instance, m->id,           m->name.pool,  m->name.ns, m->name.image,
+        m->image_id,    host->ceph_conf, host->cluster, host->user, key_file ? key_file : ""
+    };
+    const char *argv[14] = { MAPPER_PROCESS_ARGV0 };
     unsigned n = 1;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!*values[i]) /* the default namespace */

@@ -12,10 +12,11 @@
 #define MAPPER_PROCESS_ARGV0                                                                                 \
     "@" MAPPER_PROCESS_PROGRAM /* "@": systemd lets it live when it kills what is left at shutdown */
 
-/* Starts one for a mapping, with its two descriptors (/dev/fuse, the listening socket). 0: *ret is its pid,
- * the caller's to reap. */
-int mapper_process_start(const struct mapper_host *host, const struct mapping *m, const int fds[static 2],
-                         pid_t *ret, struct error *err);
+/* Starts one for a mapping, with its two descriptors (/dev/fuse, the listening socket). key_file: of the
+ * passphrase of an encrypted image, which a spare one cannot read any more; NULL: it is not encrypted. 0:
+ * *ret is its pid, the caller's to reap. */
+int mapper_process_start(const struct mapper_host *host, const struct mapping *m, const char *key_file,
+                         const int fds[static 2], pid_t *ret, struct error *err);
 
 /* The same with the spare one. -ENODEV: there is none that is fit. */
 int mapper_process_take(const struct mapper_host *host, const struct mapping *m, const int fds[static 2],

@@ -45,6 +45,7 @@ struct mapper_image {
     const char *id;
     uint64_t features;              /* bits of RBD_FEATURE_* */
     bool ro;                        /* nobody writes it, so there is no lock; its client shows as a watcher */
+    const char *key_file;           /* with its passphrase; NULL: it is not encrypted */
     const char *not_krbd, *not_nbd; /* NULL, or why these must not map it */
     const char *mountpoint; /* where it is going to be mounted: at shutdown the mapping outlives that; NULL:
                                not known */

@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +25,7 @@
 #define BLOCK      4096
 #define ARGS_MAX   64
 #define OPTION_MAX 1024
+#define EXTENTS    64
 
 /* O_TMPFILE, or where the file system has none (old overlayfs) a file that loses its name at once. */
 static int open_unnamed(const char *dir)
@@ -78,9 +82,13 @@ static const char *words_of(struct command_output *out)
 /* mkfs.btrfs looks at the backing file of every loop device that is mounted, and gives up when it may not:
  * nobody may not. So rbdvol-device starts it, where it sees no mounts (device/nobody.c); that one becomes
  * nobody by itself. */
-static size_t begin_argv(const struct fs *fs, char helper[static PATH_MAX], const char **argv)
+static size_t begin_argv(const struct fs *fs, bool written, char helper[static PATH_MAX], const char **argv)
 {
     size_t n = 0;
+    if (written) { /* or mkfs.ext4 punches holes where it wants zeros */
+        argv[n++] = "env";
+        argv[n++] = "UNIX_IO_NOZEROOUT=1";
+    }
     if (fs->blind) {
         if (helper_path("device", helper, PATH_MAX) < 0) /* and then it cannot be run, which says so */
             helper[0] = '\0';
@@ -96,7 +104,7 @@ static size_t begin_argv(const struct fs *fs, char helper[static PATH_MAX], cons
 static int mkfs_failed(const struct fs *fs, const char *options, int rc, struct command_output *out,
                        struct error *err)
 {
-    if (rc == -ENOENT || (fs->blind && rc == 127))
+    if (rc == -ENOENT || rc == 127 /* of env, or of rbdvol-device */)
         return error_set(err, -EOPNOTSUPP,
                          "cannot make a file system: %s (or setpriv) is not installed: install %s", fs->mkfs,
                          strcmp(fs->name, "xfs") == 0    ? "xfsprogs"
@@ -114,14 +122,15 @@ static int mkfs_failed(const struct fs *fs, const char *options, int rc, struct 
                      options, rc, words_of(out));
 }
 
-static int mkfs(const struct fs *fs, const char *options, int fd, moment deadline, struct error *err)
+static int mkfs(const struct fs *fs, const char *options, int fd, bool written, moment deadline,
+                struct error *err)
 {
     const char *argv[ARGS_MAX];
     char words[OPTION_MAX], helper[PATH_MAX], *save = NULL;
     struct command_output out;
     if (snprintf(words, sizeof words, "%s", options) >= (int)sizeof words)
         return error_set(err, -EINVAL, "mkfs options are longer than %d bytes", OPTION_MAX - 1);
-    size_t n = begin_argv(fs, helper, argv);
+    size_t n = begin_argv(fs, written, helper, argv);
     for (char *w = strtok_r(words, "+", &save); w; w = strtok_r(NULL, "+", &save)) {
         if (n + 2 >= ARGS_MAX)
             return error_set(err, -EINVAL, "too many mkfs options");
@@ -136,8 +145,8 @@ static int mkfs(const struct fs *fs, const char *options, int fd, moment deadlin
     return rc == 0 ? 0 : mkfs_failed(fs, options, rc, &out, err);
 }
 
-int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
-            moment deadline, int *ret, struct error *err)
+static int make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
+                bool written, moment deadline, int *ret, struct error *err)
 {
     int rc = fs_check_size(fs, size, err);
     if (rc == 0)
@@ -147,7 +156,7 @@ int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const 
     auto_close int fd = scratch_open(scratch_dir, size, err);
     if (fd < 0)
         return fd;
-    rc = mkfs(fs, mkfs_options, fd, deadline, err);
+    rc = mkfs(fs, mkfs_options, fd, written, deadline, err);
     if (rc < 0)
         return rc;
     struct stat st;
@@ -155,6 +164,18 @@ int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const 
         return error_set(err, -EIO, "%s changed the size of the scratch file", fs->mkfs);
     *ret = steal_fd(&fd);
     return 0;
+}
+
+int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
+            moment deadline, int *ret, struct error *err)
+{
+    return make(fs, mkfs_options, size, scratch_dir, false, deadline, ret, err);
+}
+
+int fs_make_written(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
+                    moment deadline, int *ret, struct error *err)
+{
+    return make(fs, mkfs_options, size, scratch_dir, true, deadline, ret, err);
 }
 
 static bool zero(const char *p, size_t len)
@@ -192,29 +213,96 @@ static int give_piece(const char *buf, size_t len, off_t at,
     return data(arg, buf + from, len - from, (uint64_t)at + from, err);
 }
 
-int fs_extents(int fd,
-               int (*data)(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err),
-               void *arg, struct error *err)
+typedef int data_fn(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err);
+
+struct pieces {
+    int fd;
+    bool zeros; /* as they are, too */
+    char *buf;
+    data_fn *data;
+    void *arg;
+};
+
+static int give_extent(const struct pieces *p, off_t at, off_t end, struct error *err)
+{
+    while (at < end) {
+        off_t next = at / PIECE * PIECE + PIECE;
+        size_t len = (size_t)((next < end ? next : end) - at);
+        int rc = read_piece(p->fd, p->buf, len, at, err);
+        if (rc == 0 && p->zeros)
+            rc = p->data(p->arg, p->buf, len, (uint64_t)at, err);
+        else if (rc == 0)
+            rc = give_piece(p->buf, len, at, p->data, p->arg, err);
+        if (rc < 0)
+            return rc;
+        at += (off_t)len;
+    }
+    return 0;
+}
+
+static int each_written(const struct pieces *p, struct error *err)
+{
+    for (off_t end = 0;;) {
+        off_t at = lseek(p->fd, end, SEEK_DATA);
+        if (at < 0 && errno == ENXIO)
+            return 0;
+        end = at < 0 ? at : lseek(p->fd, at, SEEK_HOLE);
+        if (end < 0)
+            return error_set(err, -errno, "cannot find the data in the scratch file: %s", error_text(errno));
+        int rc = give_extent(p, at, end, err);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+int fs_extents(int fd, data_fn *data, void *arg, struct error *err)
 {
     auto_free char *buf = malloc(PIECE);
     if (!buf)
         return error_set(err, -ENOMEM, "out of memory");
-    for (off_t end = 0;;) {
-        off_t at = lseek(fd, end, SEEK_DATA);
-        if (at < 0 && errno == ENXIO)
+    const struct pieces p = { fd, false, buf, data, arg };
+    return each_written(&p, err);
+}
+
+/* What is allocated and was not written reads as zeros: for SEEK_DATA it is a hole. -EOPNOTSUPP: this file
+ * system knows no such thing (tmpfs); what was made zeros there was written. */
+static int each_allocated(const struct pieces *p, struct error *err)
+{
+    _Alignas(struct fiemap) char room[sizeof(struct fiemap) + EXTENTS * sizeof(struct fiemap_extent)];
+    struct fiemap *m = (struct fiemap *)room;
+    struct stat st;
+    if (fstat(p->fd, &st) < 0)
+        return error_set(err, -errno, "cannot look at the scratch file: %s", error_text(errno));
+    for (uint64_t at = 0; at < (uint64_t)st.st_size;) {
+        memset(room, 0, sizeof room);
+        m->fm_start = at;
+        m->fm_length = (uint64_t)st.st_size - at;
+        m->fm_flags = FIEMAP_FLAG_SYNC;
+        m->fm_extent_count = EXTENTS;
+        if (ioctl(p->fd, FS_IOC_FIEMAP, m) < 0)
+            return error_set(err, errno == ENOTTY ? -EOPNOTSUPP : -errno,
+                             "cannot find the extents of the scratch file: %s", error_text(errno));
+        if (m->fm_mapped_extents == 0)
             return 0;
-        end = at < 0 ? at : lseek(fd, at, SEEK_HOLE);
-        if (end < 0)
-            return error_set(err, -errno, "cannot find the data in the scratch file: %s", error_text(errno));
-        while (at < end) {
-            off_t next = at / PIECE * PIECE + PIECE;
-            size_t len = (size_t)((next < end ? next : end) - at);
-            int rc = read_piece(fd, buf, len, at, err);
-            if (rc == 0)
-                rc = give_piece(buf, len, at, data, arg, err);
+        for (unsigned i = 0; i < m->fm_mapped_extents; i++) {
+            const struct fiemap_extent *e = &m->fm_extents[i];
+            uint64_t end = e->fe_logical + e->fe_length;
+            at = end;
+            int rc = give_extent(p, (off_t)e->fe_logical,
+                                 end < (uint64_t)st.st_size ? (off_t)end : st.st_size, err);
             if (rc < 0)
                 return rc;
-            at += (off_t)len;
         }
     }
+    return 0;
+}
+
+int fs_extents_written(int fd, data_fn *data, void *arg, struct error *err)
+{
+    auto_free char *buf = malloc(PIECE);
+    if (!buf)
+        return error_set(err, -ENOMEM, "out of memory");
+    const struct pieces p = { fd, true, buf, data, arg };
+    int rc = each_allocated(&p, err);
+    return rc == -EOPNOTSUPP ? each_written(&p, err) : rc;
 }

@@ -339,7 +339,7 @@ const struct option_row options[] = {
       "where mkfs writes; its file system must take a sparse file of the volume's size (ext4: up to 16 TiB)",
       NULL, set_path, FIELD(scratch_dir) },
     { "key-dir", "PATH", RBDVOL_SYSCONFDIR "/rbdvol/keys", NULL, "passphrase files of encrypted volumes",
-      "volumes cannot be encrypted in this version", set_path, FIELD(key_dir) },
+      NULL, set_path, FIELD(key_dir) },
     { "mapper", "auto|krbd|nbd|fuse", "auto", NULL,
       "how an image becomes a block device; auto takes the first that this host and the image allow", NULL,
       set_word, FIELD(mapper), mapper_words },

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ceph/imagehandle.h"
+#include "ceph/luks.h"
 
 #define CONFIG_OPTIONS_MAX 256
 
@@ -131,6 +132,25 @@ static int lock_take(struct image *im, struct error *err)
     return 0;
 }
 
+/* What is within is as large as the image without its header. */
+static int decrypt(struct image *im, struct error *err)
+{
+    char full[400];
+    uint64_t size;
+    if (!im->opts->key->len)
+        return 0;
+    int rc = luks_load(im->rbd, im->opts->key, err);
+    passphrase_done(im->opts->key);
+    if (rc < 0)
+        return error_prefix(err, "image '%s'", full_name(im->opts, full));
+    rc = rbd_get_size(im->rbd, &size);
+    if (rc < 0)
+        return error_set(err, rc, "cannot ask image '%s' for its size: %s", full_name(im->opts, full),
+                         error_text(rc));
+    atomic_store(&im->size, size);
+    return 0;
+}
+
 static int start(struct image *im, struct error *err)
 {
     int rc =
@@ -149,6 +169,8 @@ static int start(struct image *im, struct error *err)
         rc = features_check(im, err);
     if (rc == 0 && !im->opts->ro)
         rc = lock_take(im, err);
+    if (rc == 0)
+        rc = decrypt(im, err);
     if (rc == 0 && im->opts->ro)
         rc = presence_start(&im->presence, im->pool, im->opts->id, err);
     return rc;

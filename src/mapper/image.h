@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/passphrase.h"
 #include "ceph/connection.h"
 #include "mapper/presence.h"
 #include "mapper/state.h"
@@ -17,6 +18,7 @@
 struct image_options {
     struct connection_options connection;
     const char *pool, *ns, *name, *id;
+    struct passphrase *key; /* len 0: it is not encrypted; wiped when it was used */
     bool ro;
     bool connected; /* `rados` is already */
 };

@@ -25,6 +25,7 @@
 
 struct arguments {
     struct image_options image;
+    const char *key_file;
     const char *instance; /* for whoever looks at our argv */
     const char *mapping;
     char *room; /* a spare one's, for the words that it learns later; NULL */
@@ -42,24 +43,21 @@ static int number(const char *text, int64_t *ret)
 static int arguments_parse(struct arguments *a, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "instance", required_argument, NULL, 'i' },
-        { "mapping", required_argument, NULL, 'm' },
-        { "pool", required_argument, NULL, 'p' },
-        { "namespace", required_argument, NULL, 'n' },
-        { "image", required_argument, NULL, 'I' },
-        { "image-id", required_argument, NULL, 'd' },
-        { "conf", required_argument, NULL, 'c' },
-        { "cluster", required_argument, NULL, 'C' },
-        { "user", required_argument, NULL, 'u' },
-        { "connect-ms", required_argument, NULL, 'M' },
-        { "ro", no_argument, NULL, 'r' },
-        { "spare", required_argument, NULL, 's' },
-        { NULL, 0, NULL, 0 },
+        { "instance", required_argument, NULL, 'i' }, { "mapping", required_argument, NULL, 'm' },
+        { "pool", required_argument, NULL, 'p' },     { "namespace", required_argument, NULL, 'n' },
+        { "image", required_argument, NULL, 'I' },    { "image-id", required_argument, NULL, 'd' },
+        { "conf", required_argument, NULL, 'c' },     { "cluster", required_argument, NULL, 'C' },
+        { "user", required_argument, NULL, 'u' },     { "connect-ms", required_argument, NULL, 'M' },
+        { "key-file", required_argument, NULL, 'k' }, { "ro", no_argument, NULL, 'r' },
+        { "spare", required_argument, NULL, 's' },    { NULL, 0, NULL, 0 },
     };
-    *a = (struct arguments){ .image = { .ns = "", .connection = { .timeout_ms = 15000 } } };
+    static struct passphrase key;
+    *a = (struct arguments){ .image = { .ns = "", .key = &key, .connection = { .timeout_ms = 15000 } },
+                             .key_file = "" };
     const char **const texts[] = {
         ['i'] = &a->instance,
         ['m'] = &a->mapping,
+        ['k'] = &a->key_file,
         ['p'] = &a->image.pool,
         ['n'] = &a->image.ns,
         ['I'] = &a->image.name,
@@ -99,6 +97,8 @@ static rados_t prepare(struct arguments *a, int *keyring, struct error *err)
         rados = NULL;
     else
         rc = setup_keyring(rados, keyring, from, sizeof from, &failed);
+    if (rc == 0 && a->key_file[0])
+        rc = passphrase_read(a->key_file, a->image.key, &failed);
     if (*from)
         a->image.connection.keyring = from;
     if (setup_drop(&drop) < 0 && rc == 0) {

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/job.h"
 #include "base/log.h"
+#include "base/passphrase.h"
 #include "base/text.h"
 #include "ceph/imageadmin.h"
 #include "ceph/imagefill.h"
@@ -28,15 +29,26 @@ static int fill_piece(void *fill, const char *bytes, size_t len, uint64_t offset
     return imagefill_write(fill, bytes, len, offset, err);
 }
 
-static int fill(struct birth *b, int scratch, struct error *err)
+static int fill(struct birth *b, int scratch, bool written, struct error *err)
 {
-    int rc = fs_extents(scratch, fill_piece, b->fill, err);
+    int rc = written ? fs_extents_written(scratch, fill_piece, b->fill, err)
+                     : fs_extents(scratch, fill_piece, b->fill, err);
     int landed = imagefill_finish(b->fill, rc < 0 ? &(struct error){ 0 } : err);
     return rc < 0 ? rc : landed;
 }
 
+static int make_image(struct birth *b, const struct createopts *asked, struct error *err)
+{
+    const struct image_name *name = &asked->name.image;
+    int rc = image_create(b->place, b->mark.temp, &asked->layout, err);
+    if (rc == -ENODEV && name->ns[0])
+        return error_set(err, rc, "pool '%s' has no namespace '%s'; `rbd namespace create %s/%s` makes it",
+                         name->pool, name->ns, name->pool, name->ns);
+    return rc;
+}
+
 /* mkfs first: what fails there has left nothing in the cluster. */
-static int make_new(struct birth *b, const struct createopts *asked, struct error *err)
+static int make_plain(struct birth *b, const struct createopts *asked, struct error *err)
 {
     int scratch;
     const struct spec *spec = &asked->spec;
@@ -44,20 +56,50 @@ static int make_new(struct birth *b, const struct createopts *asked, struct erro
                      b->engine->settings->scratch_dir, clock_in_ms(MKFS_MS), &scratch, err);
     if (rc < 0)
         return rc;
-    rc = image_create(b->place, b->mark.temp, &asked->layout, err);
-    const struct image_name *name = &asked->name.image;
-    if (rc == -ENODEV && name->ns[0])
-        rc = error_set(err, rc, "pool '%s' has no namespace '%s'; `rbd namespace create %s/%s` makes it",
-                       name->pool, name->ns, name->pool, name->ns);
-    else {
+    rc = make_image(b, asked, err);
+    if (rc == 0) {
+        rc = birth_open(b, err);
         if (rc == 0)
-            rc = birth_open(b, err);
-        if (rc == 0)
-            rc = fill(b, scratch, err);
+            rc = fill(b, scratch, false, err);
         rc = birth_end(b, spec, rc, err);
     }
     (void)close(scratch);
     return rc;
+}
+
+/* How large the file system is to be is known when the image is encrypted. */
+static int fill_encrypted(struct birth *b, const struct spec *spec, const struct passphrase *key,
+                          struct error *err)
+{
+    uint64_t room = 0;
+    auto_close int scratch = -1;
+    int rc = birth_open(b, err);
+    if (rc == 0)
+        rc = imagefill_encrypt(b->fill, key, &room, err);
+    if (rc == 0)
+        rc = fs_make_written(fs_find(spec->fstype), spec->mkfs_options, room,
+                             b->engine->settings->scratch_dir, clock_in_ms(MKFS_MS), &scratch, err);
+    return rc < 0 ? rc : fill(b, scratch, true, err);
+}
+
+static int make_encrypted(struct birth *b, const struct createopts *asked, struct error *err)
+{
+    char path[PATH_MAX];
+    auto_passphrase struct passphrase key;
+    (void)snprintf(path, sizeof path, "%s/%s", b->engine->settings->key_dir, asked->spec.encrypt);
+    int rc = passphrase_read(path, &key, err);
+    if (rc < 0)
+        return error_prefix(err, "option encrypt");
+    rc = make_image(b, asked, err);
+    if (rc < 0)
+        return rc;
+    rc = fill_encrypted(b, &asked->spec, &key, err);
+    return birth_end(b, &asked->spec, rc, err);
+}
+
+static int make_new(struct birth *b, const struct createopts *asked, struct error *err)
+{
+    return asked->spec.encrypt[0] ? make_encrypted(b, asked, err) : make_plain(b, asked, err);
 }
 
 static int make(struct volumes *e, const struct place *p, struct volume *v, struct createopts *asked,
@@ -125,9 +167,37 @@ struct work {
     struct volumes *engine;
     struct volume *volume;
     struct createopts asked;
+    bool bare; /* the name came without a pool */
     bool made;
     moment deadline;
 };
+
+/* REX-Ray calls a volume of another pool POOL.NAME. Who means one that is there would get a new one, empty.
+ */
+static int check_dotted(struct volumes *e, const struct image_name *name, struct error *err)
+{
+    for (unsigned i = 0; i < e->settings->npools; i++) {
+        char id[IMAGE_ID_LEN + 1], full[IMAGE_NAME_MAX + 1];
+        auto_place struct place p = PLACE_NONE;
+        struct image_name meant = *name;
+        size_t len = strlen(e->settings->pools[i]);
+        if (strncmp(name->image, e->settings->pools[i], len) != 0 || name->image[len] != '.')
+            continue;
+        memcpy(meant.pool, e->settings->pools[i], sizeof meant.pool);
+        (void)snprintf(meant.image, sizeof meant.image, "%s", name->image + len + 1);
+        int rc = name_is_listable(meant.image) ? engine_place(e, &meant, &p, err) : -ENOENT;
+        if (rc == 0)
+            rc = image_find(&p, meant.image, id, err);
+        if (rc == 0)
+            return error_set(err, -EINVAL,
+                             "there is no volume '%s', but '%s', as it is written here; should it be another "
+                             "one, name its pool, too",
+                             name->image, image_name_full(&meant, full));
+        if (rc != -ENOENT)
+            return rc;
+    }
+    return 0;
+}
 
 /* With the gate: two Creates of one name on this host make one image. */
 static int make_in_gate(struct work *w, const struct place *p, struct error *err)
@@ -137,6 +207,9 @@ static int make_in_gate(struct work *w, const struct place *p, struct error *err
     if (rc == 0)
         rc = lookup_image(p, w->asked.name.image.image, id, err);
     if (rc != -ENOENT)
+        return rc;
+    rc = w->bare ? check_dotted(w->engine, &w->asked.name.image, err) : 0;
+    if (rc < 0)
         return rc;
     rc = make(w->engine, p, w->volume, &w->asked, err);
     w->made = rc == 0;
@@ -219,6 +292,7 @@ int create_volume(struct volumes *e, const char *text, const json_t *opts, momen
         return error_prefix(err, "cannot create '%.100s'", text);
     }
     w->asked.name.image = image;
+    w->bare = !name.image.pool[0];
     w->engine = e;
     w->volume = registry_get(&e->registry, &image);
     w->deadline = deadline;

@@ -27,10 +27,11 @@ enum createopts_given {
     GIVEN_QOS_IOPS = 1 << 14,
     GIVEN_QOS_BPS = 1 << 15,
     GIVEN_REMOVE = 1 << 16,
+    GIVEN_ENCRYPT = 1 << 17,
 
     /* what can be noted for an image that others made: it is mounted so from then on */
-    GIVEN_NOTABLE =
-        GIVEN_MOUNT | GIVEN_SHARING | GIVEN_RO | GIVEN_MAPPER | GIVEN_QOS_IOPS | GIVEN_QOS_BPS | GIVEN_REMOVE,
+    GIVEN_NOTABLE = GIVEN_MOUNT | GIVEN_SHARING | GIVEN_RO | GIVEN_MAPPER | GIVEN_QOS_IOPS | GIVEN_QOS_BPS |
+                    GIVEN_REMOVE | GIVEN_ENCRYPT,
 };
 
 struct createopts {
@@ -43,9 +44,8 @@ struct createopts {
     char snap[SNAP_NAME_MAX + 1]; /* and its snapshot; "": as it is now */
 };
 
-/* opts may be NULL, null or {}: no options. -EINVAL names the option and the rule; options of a later version
- * are refused with "not yet", and two spellings of one option that contradict each other with both. On
- * success spec is to be freed with spec_done. */
+/* opts may be NULL, null or {}: no options. -EINVAL names the option and the rule; two spellings of one
+ * option that contradict each other with both. On success spec is to be freed with spec_done. */
 int createopts_parse(const struct settings *settings, const struct volume_name *name, const json_t *opts,
                      struct createopts *ret, struct error *err);
 

@@ -11,7 +11,9 @@
 #include "ceph/secret.h"
 #include "host/loop.h"
 
-static struct mapper_image image_of(const struct volume *v)
+/* *key_file is the caller's. */
+static struct mapper_image image_of(const struct volumes *e, const struct volume *v,
+                                    char key_file[static PATH_MAX])
 {
     const struct spec *s = &v->spec;
     struct mapper_image image = {
@@ -19,6 +21,12 @@ static struct mapper_image image_of(const struct volume *v)
     };
     if (s->qos_iops || s->qos_bps)
         image.not_krbd = "the volume limits its I/O (qos-iops, qos-bps), which the kernel's driver cannot";
+    if (s->encrypt[0]) {
+        image.not_krbd = image.not_nbd =
+            "the volume is encrypted, which only fuse is told the passphrase for";
+        (void)snprintf(key_file, PATH_MAX, "%s/%s", e->settings->key_dir, s->encrypt);
+        image.key_file = key_file;
+    }
     if (s->snapshot)
         image.not_krbd = image.not_nbd =
             "a snapshot may be mounted on many hosts, which only fuse leaves a trace of in the cluster";
@@ -50,7 +58,8 @@ struct mapper_wish mapping_wish(const struct settings *s, const char *by_volume)
 int mapping_choose(const struct volumes *e, const struct volume *v, const struct mapper **ret, char *why,
                    size_t size, struct error *err)
 {
-    const struct mapper_image image = image_of(v);
+    char key_file[PATH_MAX];
+    const struct mapper_image image = image_of(e, v, key_file);
     const struct mapper_wish wish = mapping_wish(e->settings, v->spec.mapper);
     return mapper_choose(&wish, &image, ret, why, size, err);
 }
@@ -73,8 +82,8 @@ static int fill_address(const struct place *p, const char *image_id, struct mapp
 int mapping_reattach(struct volumes *e, const struct volume *v, struct mapping *m, moment deadline,
                      struct error *err)
 {
-    char mountpoint[PATH_MAX];
-    struct mapper_image image = image_of(v);
+    char mountpoint[PATH_MAX], key_file[PATH_MAX];
+    struct mapper_image image = image_of(e, v, key_file);
     image.mountpoint = engine_mountpoint(e, &v->name, mountpoint);
     return m->mapper->reattach(&e->mapper_host, &image, m, deadline, err);
 }
@@ -91,8 +100,8 @@ int mapping_complete(const struct place *p, struct volume *v, struct error *err)
 int mapping_make(struct volumes *e, const struct volume *v, const struct place *p,
                  const struct mapper *mapper, moment deadline, struct mapping *ret, struct error *err)
 {
-    char mountpoint[PATH_MAX];
-    struct mapper_image image = image_of(v);
+    char mountpoint[PATH_MAX], key_file[PATH_MAX];
+    struct mapper_image image = image_of(e, v, key_file);
     image.mountpoint = engine_mountpoint(e, &v->name, mountpoint);
     if (!mapper->needs_cluster)
         return mapper->map(&e->mapper_host, &image, deadline, ret, err);

@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "host/fs.h"
 
 static const char *const known[] = { "version", "fstype",   "mkfs-options", "mount-options", "uid",
                                      "gid",     "mode",     "sharing",      "fresh",         "formatting",
                                      "adopt",   "ro",       "snapshot",     "new-uuid",      "from",
-                                     "mapper",  "qos-iops", "qos-bps",      "remove" };
+                                     "mapper",  "qos-iops", "qos-bps",      "remove",        "encrypt" };
 
 bool spec_is_mapper(const char *name)
 {
@@ -110,6 +111,8 @@ static int check_names(const struct spec *s, struct error *err)
     enum remove_policy policy;
     if (s->mapper[0] && !spec_is_mapper(s->mapper))
         return error_set(err, -EINVAL, "mapper '%s' is not one of auto, krbd, nbd, fuse", s->mapper);
+    if (s->encrypt[0] && !text_is_name(s->encrypt))
+        return error_set(err, -EINVAL, "encrypt '%s' is no name of a key", s->encrypt);
     if (s->remove[0] && !spec_remove_policy(s->remove, &policy))
         return error_set(err, -EINVAL, "remove '%s' is not one of trash, delete, rename, ignore", s->remove);
     return 0;
@@ -135,6 +138,8 @@ static int take_rest(const json_t *in, struct spec *s, struct error *err)
         rc = take_limit(in, "qos-bps", &s->qos_bps, err);
     if (rc == 0)
         rc = take_text(in, "remove", s->remove, sizeof s->remove, err);
+    if (rc == 0)
+        rc = take_text(in, "encrypt", s->encrypt, sizeof s->encrypt, err);
     if (rc == 0)
         rc = check_names(s, err);
     if (rc == 0 && s->snapshot && !s->ro)
@@ -236,6 +241,8 @@ static void encode_rest(const struct spec *s, json_t *out)
         json_object_set_new(out, "qos-bps", json_integer((json_int_t)s->qos_bps));
     if (s->remove[0])
         json_object_set_new(out, "remove", json_string(s->remove));
+    if (s->encrypt[0])
+        json_object_set_new(out, "encrypt", json_string(s->encrypt));
 }
 
 char *spec_encode(const struct spec *s)

@@ -27,10 +27,11 @@ struct spec {
     bool ro;         /* mounted read-only */
     bool snapshot;   /* with ro: nobody ever writes the image, so that many hosts may have it mounted */
     bool new_uuid;   /* a clone: its file system gets an identity of its own at the next Mount */
-    char from[SPEC_FROM_MAX + 1]; /* what it is a clone of: "rbd/db@mon"; "" if it is none */
-    char mapper[8];               /* "": the host's choice */
-    char remove[8];               /* a remove policy's name; "": the host's */
-    uint64_t qos_iops, qos_bps;   /* limits of its I/O, per second; 0: none */
+    char from[SPEC_FROM_MAX + 1];    /* what it is a clone of: "rbd/db@mon"; "" if it is none */
+    char mapper[8];                  /* "": the host's choice */
+    char remove[8];                  /* a remove policy's name; "": the host's */
+    char encrypt[NAME_PART_MAX + 1]; /* the name of its passphrase in key-dir; "": it is not encrypted */
+    uint64_t qos_iops, qos_bps;      /* limits of its I/O, per second; 0: none */
     json_t *unknown; /* members that this version does not know: written back as they were. NULL: none */
 };
 #define auto_spec CLEANUP(spec_done)

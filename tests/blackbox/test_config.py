@@ -98,11 +98,6 @@ def test_all_options_may_come_from_the_environment(world):
     assert world.cluster.images() == ["db"]
 
 
-def test_what_has_no_effect_yet_says_so_at_start(world):
-    log = world.daemon().log_text()  # the test's daemons have a directory for keys
-    assert "key-dir" in log and "version" in log
-    assert "io-stuck" not in world.daemon(io_stuck="90s", io_stuck_action="error").log_text()
-
 
 def test_two_instances_run_side_by_side(world):
     first, second = world.daemon().await_cluster(), world.daemon().await_cluster()

@@ -221,13 +221,6 @@ def test_an_unknown_option_is_refused_with_the_known_ones(daemon):
     assert daemon.names() == []
 
 
-@pytest.mark.parametrize("option,value", [("encrypt", "key")])
-def test_what_comes_later_is_refused_as_not_yet(daemon, option, value):
-    err = daemon.refused("Create", Name="never", Opts={option: value})
-    assert option in err and "not yet" in err
-    assert daemon.names() == []
-
-
 # -- options that shape the image
 
 

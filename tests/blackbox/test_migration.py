@@ -2,6 +2,7 @@
 """For people who come from rbd-docker-plugin, docker-volume-rbd and REX-Ray: their options, units, names, images and locks."""
 
 import pytest
+from test_pools import pool, ssd  # noqa: F401  (fixtures) # pylint: disable=unused-import
 
 MIB = 1 << 20
 
@@ -12,8 +13,9 @@ def legacy(world, daemon, name="old", fstype="xfs"):
     with open(daemon.mount(name, "a") + "/file", "w", encoding="ascii") as f:
         f.write("theirs")
     daemon.unmount(name, "a")
-    world.cluster.rbd("image-meta", "remove", f"rbd/{name}", "rbdvol.spec")
-    world.cluster.rbd("feature", "disable", f"rbd/{name}", "fast-diff", "object-map", "exclusive-lock")
+    full = name if "/" in name else f"rbd/{name}"
+    world.cluster.rbd("image-meta", "remove", full, "rbdvol.spec")
+    world.cluster.rbd("feature", "disable", full, "fast-diff", "object-map", "exclusive-lock")
 
 
 @pytest.mark.parametrize("opts, fstype, size", [
@@ -48,6 +50,21 @@ def test_their_images_are_mounted_as_they_are_and_locked_from_then_on(world, dae
         assert f.read() == "theirs"
     assert "exclusive-lock" in world.cluster.info("old")["features"]
     daemon.unmount("old", "a")
+
+
+def test_rexrays_name_of_a_volume_in_another_pool_leads_to_it(world, ssd):  # noqa: F811 # pylint: disable=redefined-outer-name
+    """POOL.NAME is a name here as any other: but who means what is there does not get an empty one."""
+    daemon = world.daemon(pool=f"rbd,{ssd}").await_cluster()
+    legacy(world, daemon, name="ssd/old", fstype="ext4")
+    assert "'ssd/old', as it is written here" in daemon.refused_create("ssd.old", size="64M", fstype="ext4")
+    assert world.cluster.images() == [] and daemon.names() == ["ssd/old"]
+    for name in ("ssd/old", "old"):
+        with open(daemon.mount(name, "a") + "/file", encoding="ascii") as f:
+            assert f.read() == "theirs"
+        daemon.unmount(name, "a")
+    daemon.create("rbd/ssd.old", size="64M", fstype="ext4")
+    daemon.create("ssd.other", size="64M", fstype="ext4")
+    assert world.cluster.images() == ["ssd.old", "ssd.other"]
 
 
 def test_an_image_that_another_plugin_renamed_away_is_a_volume_like_any_other(world, daemon):

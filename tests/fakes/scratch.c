@@ -30,6 +30,20 @@ int fs_make(const struct fs *fs, const char *mkfs_options, uint64_t size, const 
     return 0;
 }
 
+int fs_make_written(const struct fs *fs, const char *mkfs_options, uint64_t size, const char *scratch_dir,
+                    moment deadline, int *ret, struct error *err)
+{
+    return fs_make(fs, mkfs_options, size, scratch_dir, deadline, ret, err);
+}
+
+int fs_extents_written(int fd,
+                       int (*data)(void *arg, const char *bytes, size_t len, uint64_t offset,
+                                   struct error *err),
+                       void *arg, struct error *err)
+{
+    return fs_extents(fd, data, arg, err);
+}
+
 int fs_extents(int fd,
                int (*data)(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err),
                void *arg, struct error *err)

@@ -173,25 +173,6 @@ static void other_mistakes(void **state)
     assert_int_equal(load(NULL, NULL, LIST("RBDVOL_CONFIG=/no/such.conf")), -ENOENT);
 }
 
-static void tells_what_comes_later(void **state)
-{
-    char text[600] = "";
-    int pipes[2], saved = dup(STDERR_FILENO);
-    (void)state;
-    assert_int_equal(load(LIST("--key-dir=/k", "--uid=5"), NULL, NULL), 0);
-    assert_int_equal(pipe(pipes), 0);
-    assert_true(dup2(pipes[1], STDERR_FILENO) >= 0);
-    config_log_later(&c);
-    assert_true(dup2(saved, STDERR_FILENO) >= 0);
-    assert_true(read(pipes[0], text, sizeof text - 1) > 0);
-    assert_non_null(
-        strstr(text, "<4>--key-dir: option 'key-dir' is accepted but has no effect in this version yet"));
-    assert_null(strstr(text, "uid"));
-    (void)close(pipes[0]);
-    (void)close(pipes[1]);
-    (void)close(saved);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,7 +182,6 @@ int main(void)
         cmocka_unit_test_teardown(the_file_s_form, each_tear_down),
         cmocka_unit_test_teardown(the_file_s_mistakes, each_tear_down),
         cmocka_unit_test_teardown(other_mistakes, each_tear_down),
-        cmocka_unit_test_teardown(tells_what_comes_later, each_tear_down),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/command.h"
 #include "cmocka-headers.h"
 #include "host/fs.h"
 #include "host/probe.h"
@@ -229,6 +230,51 @@ static void extents_end_when_told(void **state)
     assert_string_equal(err.msg, "no more");
 }
 
+static int over_noise(void *arg, const char *bytes, size_t len, uint64_t offset, struct error *err)
+{
+    (void)err;
+    assert_in_range(len, 1, 65536);
+    assert_int_equal(pwrite(*(int *)arg, bytes, len, (off_t)offset), len);
+    return 0;
+}
+
+/* As on an encrypted image: what mkfs counts on to be zeros must have been written. */
+static void what_is_written_is_whole_on_noise(void **state)
+{
+    static const char *const checks[][5] = { { "xfs_repair", "-n", NULL },
+                                             { "e2fsck", "-f", "-n", NULL },
+                                             { "btrfs", "check", NULL } };
+    static const char *const kinds[] = { "xfs", "ext4", "btrfs" };
+    static char noise[1 << 20];
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    memset(noise, 0xa5, sizeof noise);
+    for (size_t i = 0; i < 3; i++) {
+        char path[4200];
+        struct error err = { 0 };
+        struct command_output out;
+        const char *argv[6] = { NULL };
+        size_t n = 0;
+        int fd;
+        (void)snprintf(path, sizeof path, "%s/noise", dir);
+        auto_close int to = open(path, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
+        for (off_t at = 0; at < 320 << 20; at += (off_t)sizeof noise)
+            assert_int_equal(pwrite(to, noise, sizeof noise, at), sizeof noise);
+        if (fs_make_written(fs_find(kinds[i]), "", 320 << 20, dir, clock_in_ms(60000), &fd, &err) != 0)
+            fail_msg("%s: %s", kinds[i], err.msg);
+        auto_close int scratch = fd;
+        assert_int_equal(fs_extents_written(scratch, over_noise, &to, &err), 0);
+        for (; checks[i][n]; n++)
+            argv[n] = checks[i][n];
+        argv[n] = path;
+        const struct command cmd = { .argv = argv, .keep_fd = -1, .deadline = clock_in_ms(60000) };
+        if (command_run(&cmd, &out, &err) != 0)
+            fail_msg("%s: %s", kinds[i], out.text);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 static void format_refuses_what_is_not_empty(void **state)
 {
     struct error err = { 0 };
@@ -255,6 +301,7 @@ int main(void)
         cmocka_unit_test(stops_mkfs_at_the_deadline),
         cmocka_unit_test(extents_copy_every_byte),
         cmocka_unit_test(extents_end_when_told),
+        cmocka_unit_test(what_is_written_is_whole_on_noise),
         cmocka_unit_test(format_refuses_what_is_not_empty),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
