@@ -203,9 +203,12 @@ static int check_dotted(struct volumes *e, const struct image_name *name, struct
 static int make_in_gate(struct work *w, const struct place *p, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
+    const char *image = w->asked.name.image.image;
     int rc = reversal_run(w->engine, w->volume, err);
     if (rc == 0)
-        rc = lookup_image(p, w->asked.name.image.image, id, err);
+        rc = lookup_image(p, image, id, err);
+    if (rc == -EUCLEAN && reversal_of_half_removed(w->engine, p, image, err) == 0)
+        rc = lookup_image(p, image, id, err); /* a Mount would find it, too */
     if (rc != -ENOENT)
         return rc;
     rc = w->bare ? check_dotted(w->engine, &w->asked.name.image, err) : 0;
@@ -225,7 +228,7 @@ static int work_run(void *arg, struct error *err)
     int rc = engine_place(w->engine, &w->asked.name.image, &p, err);
     if (rc == 0)
         rc = lookup_image(&p, image, id, err);
-    if (rc == -ENOENT) {
+    if (rc == -ENOENT || rc == -EUCLEAN) {
         rc = volume_gate_enter(w->volume, "creating", w->deadline, err);
         if (rc < 0)
             return rc;

@@ -118,9 +118,19 @@ static int view_owner(struct volumes *e, const struct place *p, const char *id, 
     return 0;
 }
 
+/* A removal of ours of which only some writes landed: Mount takes it back, Remove or the collector finish it.
+ */
+static bool is_half_removed(const struct place *p, int rc, const char *id)
+{
+    auto_header struct image_header h = { 0 };
+    struct error ignored;
+    return rc == -ENODATA ||
+           (rc == -EUCLEAN && id[0] && image_read_header(p, id, &h, &ignored) == 0 && h.trashed);
+}
+
 static int view_cluster(struct volumes *e, const struct image_name *name, struct view *w, struct error *err)
 {
-    char id[IMAGE_ID_LEN + 1];
+    char id[IMAGE_ID_LEN + 1] = "";
     auto_place struct place p = PLACE_NONE;
     auto_header struct image_header h = { 0 };
     auto_spec struct spec spec = { 0 };
@@ -130,7 +140,7 @@ static int view_cluster(struct volumes *e, const struct image_name *name, struct
         rc = lookup_image(&p, name->image, id, err);
     if (rc == 0)
         rc = lookup_header(&p, name->image, id, &h, err);
-    if (rc == -ENODATA) { /* an answer, or Docker would forget it and could not remove it */
+    if (is_half_removed(&p, rc, id)) { /* an answer, or Docker would forget it and could not remove it */
         w->state = "half removed";
         (void)snprintf(w->trouble, sizeof w->trouble, "%s", err->msg);
         return 0;

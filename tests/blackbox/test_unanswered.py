@@ -84,6 +84,22 @@ def test_a_volume_that_is_half_removed_can_be_mounted_and_is_out_of_the_trash(wo
 
 
 @pytest.mark.parametrize("writes", [1, 2])
+def test_a_volume_that_is_half_removed_is_there_for_docker(world, daemon, writes):
+    """Docker asks Get and Create before it asks for a Mount."""
+    daemon.create("db", **SMALL)
+    fill(daemon, "db", "kept")
+    identity = remove_half(world, daemon, "db", writes)
+    got = daemon.call("Get", {"Name": "db"})
+    assert got.status == 200, got.err
+    if writes == 2:
+        status = got.json["Volume"]["Status"]
+        assert status["state"] == "half removed" and "interrupted" in status["trouble"], status
+    daemon.create("db")
+    assert world.cluster.info("db")["id"] == identity
+    check_filled(daemon, "db", "kept")
+
+
+@pytest.mark.parametrize("writes", [1, 2])
 def test_a_volume_that_is_half_removed_can_be_removed(world, daemon, writes):
     daemon.create("db", **SMALL)
     identity = remove_half(world, daemon, "db", writes)

@@ -165,9 +165,10 @@ static void a_cluster_that_cannot_be_asked_is_no_reason_to_create(void **state)
     fake_cluster_set(FAKE_CLUSTER_UP);
     static const int codes[] = { -ETIMEDOUT, -EPERM, -ENODEV, -EUCLEAN };
     for (size_t i = 0; i < 4; i++) {
-        fake_fail("image_find", codes[i], 1);
+        fake_fail("image_find", codes[i], FAKE_FOREVER);
         assert_int_equal(create(f, "db", NULL, &err), codes[i]);
     }
+    fake_fail("image_find", 0, 0);
     assert_int_equal(create(f, "other/db", NULL, &err), -ENODEV);
     fixture_expect_trace("");
 }
