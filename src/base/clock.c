@@ -14,6 +14,13 @@ moment clock_now(void)
     return (moment)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
+int64_t clock_boot_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_BOOTTIME, &t);
+    return t.tv_sec;
+}
+
 moment clock_in_ms(int64_t ms)
 {
     moment now = clock_now(), then;

@@ -19,6 +19,10 @@ int clock_left_ms(moment then);
 /* Whole milliseconds since then. */
 int64_t clock_since_ms(moment then);
 
+/* Whole seconds since this host booted, sleep included: nobody sets it, and a later daemon counts on from it.
+ */
+int64_t clock_boot_s(void);
+
 /* For pthread_cond_timedwait on a condition made by clock_cond_init. */
 struct timespec clock_spec(moment then);
 

@@ -11,10 +11,11 @@
 #include "base/clock.h"
 #include "base/job.h"
 #include "base/text.h"
+#include "ceph/clustertime.h"
 #include "ceph/moncommand.h"
 
 #define FENCE_S     (30u * 24 * 3600)
-#define FENCE_MIN_S (7L * 24 * 3600) /* of an entry that is read back, by this host's clock */
+#define FENCE_MIN_S (7L * 24 * 3600) /* of an entry that is read back, by the monitors' clock */
 #define CAPS_HINT   "give it `mon 'profile rbd'` with `ceph auth caps`"
 
 bool blocklist_address_ok(const char *address)
@@ -33,23 +34,13 @@ static time_t entry_until(const json_t *list, const char *address)
 {
     size_t i;
     json_t *entry;
-    struct tm tm;
     json_array_foreach(list, i, entry)
     {
         const char *addr = json_string_value(json_object_get(entry, "addr"));
         const char *until = json_string_value(json_object_get(entry, "until"));
         if (!addr || !until || strcmp(addr, address) != 0)
             continue;
-        tm = (struct tm){ 0 };
-        const char *rest = strptime(until, "%Y-%m-%dT%H:%M:%S", &tm);
-        if (!rest)
-            return 0;
-        rest += strcspn(rest, "+-Z");
-        int hours = 0, minutes = 0;
-        if (*rest != 'Z' && *rest && sscanf(rest + 1, "%2d%2d", &hours, &minutes) != 2)
-            return 0;
-        time_t zone = (time_t)(hours * 3600 + minutes * 60) * (*rest == '-' ? -1 : 1);
-        return timegm(&tm) - zone;
+        return clustertime_parse(until);
     }
     return 0;
 }
@@ -61,8 +52,11 @@ static int read_back(const struct place *p, const char *address, struct error *e
                         "{\"prefix\":\"osd blocklist ls\",\"format\":\"json\"}", &list);
     if (rc < 0)
         return place_error(p, rc, err, "cannot read the cluster's blocklist");
-    time_t until = entry_until(list, address);
-    if (until - time(NULL) >= FENCE_MIN_S)
+    time_t until = entry_until(list, address), now;
+    struct error ignored;
+    if (clustertime(p, &now, &ignored) < 0)
+        now = time(NULL);
+    if (until - now >= FENCE_MIN_S)
         return 0;
     if (until == 0)
         return error_set(err, -EIO, "the cluster did not keep client %s on its blocklist", address);

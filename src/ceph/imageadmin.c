@@ -9,11 +9,13 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "ceph/clustertime.h"
 #include "ceph/imagehandle.h"
 
 #define TRASHED            "rbdvol.trashed"
 #define TRASHED_TIME       "{\"version\":1,\"time\":" /* how the mark begins */
-#define TRASHED_MAX_S      300                        /* from the mark to the move, by one host's clock */
+#define TRASHED_UNTIL      ",\"until\":"
+#define TRASHED_MAX_S      300 /* from the mark to the move, by one host's clock */
 #define TRASH_PAGE         256
 #define SOON_S             60
 #define TRASH_SPEC_VERSION 2
@@ -84,10 +86,15 @@ int image_create(const struct place *p, const char *name, const struct image_lay
 int image_trash(const struct place *p, const char *name, const char *id, const char *host, uint64_t delay_s,
                 struct error *err)
 {
-    char mark[160];
-    (void)snprintf(mark, sizeof mark, TRASHED_TIME "%" PRId64 ",\"host\":\"%.64s\"}", (int64_t)time(NULL),
-                   host);
-    int rc = image_set_meta(p, id, TRASHED, mark, err);
+    char mark[200];
+    time_t now;
+    int rc = clustertime(p, &now, err);
+    if (rc < 0)
+        return rc;
+    (void)snprintf(mark, sizeof mark,
+                   TRASHED_TIME "%" PRId64 ",\"host\":\"%.64s\"" TRASHED_UNTIL "%" PRIu64 "}",
+                   (int64_t)time(NULL), host, (uint64_t)now + delay_s);
+    rc = image_set_meta(p, id, TRASHED, mark, err);
     if (rc < 0)
         return rc;
     rc = rbd_trash_move(p->io, name, delay_s);
@@ -166,12 +173,18 @@ static bool is_being_deleted(const struct place *p, const char *id)
     return being;
 }
 
-/* Was it we who put this there? */
-static bool is_ours(const struct place *p, const char *id, time_t deleted)
+/* Was it we who put this there? Then the mark also tells until when it is kept, by the monitors' clock: the
+ * trash goes by that of who put it there. (Earlier versions did not write that.) */
+static bool is_ours(const struct place *p, const char *id, time_t deleted, time_t *until)
 {
     struct error ignored;
     auto_free char *mark = NULL;
-    return image_get_meta(p, id, TRASHED, &mark, &ignored) == 1 && is_of_move(mark, deleted);
+    if (image_get_meta(p, id, TRASHED, &mark, &ignored) != 1 || !is_of_move(mark, deleted))
+        return false;
+    const char *kept = strstr(mark, TRASHED_UNTIL);
+    if (kept)
+        *until = (time_t)strtoll(kept + strlen(TRASHED_UNTIL), NULL, 10);
+    return true;
 }
 
 /* All entries of the trash; the caller cleans and frees them. */
@@ -218,7 +231,8 @@ int image_trashed_each(const struct place *p, void (*visit)(void *arg, const str
         if (all[i].source != RBD_TRASH_IMAGE_SOURCE_USER || strlen(all[i].id) > IMAGE_ID_LEN)
             continue;
         one.deleting = is_being_deleted(p, all[i].id);
-        if (!is_ours(p, all[i].id, all[i].deletion_time) && !(one.deleting && !has_header(p, all[i].id)))
+        if (!is_ours(p, all[i].id, all[i].deletion_time, &one.until) &&
+            !(one.deleting && !has_header(p, all[i].id)))
             continue;
         (void)snprintf(one.id, sizeof one.id, "%s", all[i].id);
         (void)snprintf(one.name, sizeof one.name, "%s", all[i].name);
@@ -230,6 +244,7 @@ int image_trashed_each(const struct place *p, void (*visit)(void *arg, const str
 
 /* Those whose time is over. */
 struct overdue {
+    time_t now; /* by the monitors */
     struct image_trashed *all;
     size_t n;
     unsigned soon;
@@ -238,10 +253,8 @@ struct overdue {
 static void note_overdue(void *arg, const struct image_trashed *one)
 {
     struct overdue *o = arg;
-    const time_t now = time(NULL);
-    if (!one->deleting &&
-        one->until >= now) { /* in whole seconds: librbd refuses what lacks a fraction of one */
-        o->soon += one->until < now + SOON_S;
+    if (!one->deleting && one->until >= o->now) { /* in whole seconds: a fraction of one may be missing */
+        o->soon += one->until < o->now + SOON_S;
         return;
     }
     o->all = reallocarray(o->all, o->n + 1, sizeof *o->all);
@@ -253,10 +266,12 @@ static void note_overdue(void *arg, const struct image_trashed *one)
 int image_purge_own(const struct place *p, unsigned *left, struct error *err)
 {
     struct overdue o = { 0 };
-    int first = image_trashed_each(p, note_overdue, &o, err);
+    int first = clustertime(p, &o.now, err);
+    if (first == 0)
+        first = image_trashed_each(p, note_overdue, &o, err);
     for (size_t i = 0; i < o.n; i++) {
         struct error one;
-        int rc = purge(p, o.all[i].id, o.all[i].deleting, &one);
+        int rc = purge(p, o.all[i].id, true, &one); /* librbd looks at this host's clock */
         if (rc == 0) {
             log_notice("purged image=%s id=%s from the trash", o.all[i].name, o.all[i].id);
         } else {
@@ -312,12 +327,13 @@ int image_half_trashed_each(const struct place *p, void (*visit)(void *arg, cons
 static int is_trashed(const struct place *p, const char *id, struct error *err)
 {
     rbd_trash_image_info_t info;
+    time_t until;
     int rc = rbd_trash_get(p->io, id, &info);
     if (rc == -ENOENT)
         return 0;
     if (rc < 0)
         return place_error(p, rc, err, "cannot look for image id %s in the trash", id);
-    int ours = info.source == RBD_TRASH_IMAGE_SOURCE_USER && is_ours(p, id, info.deletion_time);
+    int ours = info.source == RBD_TRASH_IMAGE_SOURCE_USER && is_ours(p, id, info.deletion_time, &until);
     rbd_trash_get_cleanup(&info);
     return ours;
 }

@@ -56,6 +56,17 @@ static bool may_be(const char *backing, const char *name)
     return strncmp(their, base, len) == 0 && (their[len] == '\0' || strcmp(their + len, " (deleted)") == 0);
 }
 
+int loop_backing(const char *device, char *file, size_t size)
+{
+    char path[NAME_MAX + 64];
+    struct error ignored;
+    const char *name = strrchr(device, '/');
+    if (!name || strncmp(name + 1, "loop", 4) != 0 || strlen(name) > NODE_NAME_MAX)
+        return 0;
+    (void)snprintf(path, sizeof path, "/sys/block/%s/loop/backing_file", name + 1);
+    return file_read_line(path, file, size, &ignored) == 0;
+}
+
 int loop_named(const char *file, struct device_node *ret)
 {
     auto_dir DIR *dir = opendir("/sys/block");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -18,6 +19,9 @@ int loop_attach(int file, const char *name, uint32_t block_size, bool ro, struct
  * and finds it as long as the file's own mount has not been detached. Compares the last part of the name,
  * which must be unique. 1 found, 0 none. */
 int loop_named(const char *file, struct device_node *ret);
+
+/* The name of the file that this loop device ("/dev/loop3") is on, by sysfs: 1 found, 0 it is none. */
+int loop_backing(const char *device, char *file, size_t size);
 
 /* Gives the loop device the size that its file has by now. -ENODEV: it is not on this file. */
 int loop_grow(int file, const char *name, const struct device_node *node, struct error *err);

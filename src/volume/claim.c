@@ -237,7 +237,9 @@ static int record_is_needed(struct volumes *e, const struct place *p, const char
 
 int claim_drop(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
-    int rc = record_is_needed(e, p, v->image_id, err);
+    /* "": all that is known of it is a mount that a dead mapper left, whose lock and record are the next
+     * taker's */
+    int rc = v->image_id[0] ? record_is_needed(e, p, v->image_id, err) : 1;
     if (rc == 0)
         rc = owner_remove(p, v->image_id, &e->self, err);
     if (rc < 0)

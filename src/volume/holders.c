@@ -72,7 +72,7 @@ void holders_add(struct holders *h, const char *id, pid_t peer, uint64_t peer_st
             abort();
         h->all = more;
         was = &more[h->n++];
-        *was = (struct holder){ .since = time(NULL) };
+        *was = (struct holder){ .since = time(NULL), .begun = clock_boot_s() };
         (void)snprintf(was->id, sizeof was->id, "%s", id);
     } else if (peer_gone && id[0]) {
         was->lapsed = was->count - was->pending; /* others may be waiting under the same ID */
@@ -184,6 +184,7 @@ json_t *holders_json(const struct holders *h, bool for_state)
             json_pack("{s:s, s:I, s:s}", "ID", one->id, "Count", (json_int_t)one->count, "Since", since);
         if (for_state) {
             json_object_set_new(j, "SinceUnix", json_integer((json_int_t)one->since));
+            json_object_set_new(j, "SinceBoot", json_integer((json_int_t)one->begun));
             json_object_set_new(j, "Pending", json_integer(one->pending));
             json_object_set_new(j, "Peer", json_integer(one->peer));
             json_object_set_new(j, "PeerStart", json_integer((json_int_t)one->peer_start));
@@ -212,5 +213,8 @@ void holders_load(struct holders *h, const json_t *list)
         one->count = (unsigned)(count - pending);
         one->pending = 0;
         one->since = (time_t)json_integer_value(json_object_get(j, "SinceUnix"));
+        const json_t *begun = json_object_get(j, "SinceBoot");
+        if (json_is_integer(begun)) /* earlier versions did not write it: then from now on */
+            one->begun = (int64_t)json_integer_value(begun);
     }
 }

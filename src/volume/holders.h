@@ -22,8 +22,9 @@ struct holder {
     unsigned count;   /* Docker mounts and unmounts with a running container's own ID for docker cp */
     unsigned pending; /* so many of the count have not been answered yet: they go if the mount fails */
     unsigned lapsed;  /* so many are of a caller that is gone: they go when a later one has its answer */
-    time_t since;
-    pid_t peer; /* the caller's process; 0: unknown, which is never "gone" */
+    time_t since;     /* for people */
+    int64_t begun;    /* the same by clock_boot_s(), to count from */
+    pid_t peer;       /* the caller's process; 0: unknown, which is never "gone" */
     uint64_t peer_start;
 };
 

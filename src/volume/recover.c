@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "volume/recover.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #include "volume/lost.h"
 #include "volume/mapping.h"
 #include "volume/statefile.h"
+#include "volume/stray.h"
 #include "volume/watch.h"
 
 #define RECOVERING    "recovering"
@@ -46,9 +48,27 @@ static void take_state(struct volumes *e, const struct state *s)
     registry_release(&e->registry, v); /* the gate is closed: it stays in the registry */
 }
 
+/* Mounted, and its state file is gone; perhaps its mapper, too: then nothing else would tell of it. */
+static void take_stray(struct volumes *e, const struct image_name *name, const char *mapping)
+{
+    struct volume *v = registry_get(&e->registry, name);
+    {
+        LOCK_SCOPE(&v->lock);
+        if (!v->busy) {
+            close_gate(v);
+            (void)snprintf(v->mapping.id, sizeof v->mapping.id, "%s", mapping);
+            (void)ladder_find_mount(e, v);
+        }
+    }
+    registry_release(&e->registry, v); /* the gate is closed: it stays in the registry */
+}
+
 int recover_state(struct volumes *e, struct error *err)
 {
-    return statefile_each(e, take_state, err);
+    int rc = statefile_each(e, take_state, err);
+    if (rc == 0)
+        stray_each(e, take_stray);
+    return rc;
 }
 
 /* A mapper that is alive. */
@@ -67,6 +87,8 @@ static bool take_mapping(void *arg, const struct mapping *m)
         }
         if (strcmp(v->busy, RECOVERING) == 0 && !v->mapping.mapper) {
             v->mapping = *m;
+            if (!v->image_id[0])
+                memcpy(v->image_id, m->image_id, sizeof v->image_id);
             watch_add(e, v);
             if (v->rung < RUNG_MAPPED)
                 v->rung = RUNG_MAPPED; /* perhaps not locked yet, perhaps without a record */

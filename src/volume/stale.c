@@ -54,7 +54,7 @@ static bool is_stale(const struct volume *v, const struct holder *h)
         return false;
     if (strcmp(h->id, HOLDER_UNKNOWN) == 0)
         return true;
-    return caller_gone(h) || time(NULL) - h->since > (v->lost ? OLD_LOST_S : OLD_S);
+    return caller_gone(h) || clock_boot_s() - h->begun > (v->lost ? OLD_LOST_S : OLD_S);
 }
 
 /* With the lock held. */

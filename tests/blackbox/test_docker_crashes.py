@@ -217,7 +217,7 @@ def make_older(daemon, seconds):
             text = f.read()
         if "SinceUnix" in text:
             state = json.loads(text)
-            older = json.loads(json.dumps(state), object_hook=lambda o: {**o, "SinceUnix": o["SinceUnix"] - seconds}
+            older = json.loads(json.dumps(state), object_hook=lambda o: {**o, "SinceUnix": o["SinceUnix"] - seconds, "SinceBoot": o["SinceBoot"] - seconds}
                                if "SinceUnix" in o else o)
             with open(path, "w", encoding="utf-8") as f:
                 json.dump(older, f)

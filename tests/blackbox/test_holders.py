@@ -102,6 +102,7 @@ def age(daemon, seconds):
                     found.append(value)
             if isinstance(one, dict) and "SinceUnix" in one:
                 one["SinceUnix"] -= seconds
+                one["SinceBoot"] -= seconds
                 changed += 1
         assert changed, "the state file has no holders"
         with open(path, "w", encoding="utf-8") as f:

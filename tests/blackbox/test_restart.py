@@ -233,6 +233,28 @@ def test_a_lost_state_file_takes_nothing_from_who_uses_the_volume(daemon, end_by
     daemon.unmount("db", "b")
 
 
+@pytest.mark.parametrize("fstype", ["ext4", "xfs"])
+def test_a_mount_without_a_state_file_and_without_a_mapper_is_cleared_away(daemon, fstype):
+    """Only the mount table tells of it; the lock is left to whoever takes the volume next, and fences."""
+    daemon.create("db", size="300M", fstype=fstype)
+    point = daemon.mount("db", "a")
+    with open(os.path.join(point, "file"), "w", encoding="ascii") as f:
+        f.write("fsynced")
+        f.flush()
+        os.fsync(f.fileno())
+    mappers = list(daemon.mappers())
+    daemon.kill()
+    lose_state_files(daemon)
+    for pid in mappers:
+        Process(pid).kill()
+    daemon.start().await_cluster()
+    until(lambda: mounts.at(point) is None and not mounts.below(daemon.path("state-dir")), "the dead mount to be cleared", 60)
+    until(lambda: daemon.call("Mount", {"Name": "db", "ID": "b"}).status == 200, "it to be taken over", 60, interval=0.5)
+    with open(os.path.join(point, "file"), encoding="ascii") as f:
+        assert f.read() == "fsynced"
+    daemon.unmount("db", "b")
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_somebody_mounts_over_a_volume_stays(daemon, restarted):
     daemon.create("db", size="1G", fstype="ext4")

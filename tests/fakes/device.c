@@ -333,6 +333,14 @@ int device_umount(struct device *d, const char *mountpoint, const struct device_
 
 /* ---- host/loop.h ---- */
 
+int loop_backing(const char *device, char *file, size_t size)
+{
+    (void)device;
+    (void)file;
+    (void)size;
+    return 0;
+}
+
 int loop_named(const char *file, struct device_node *ret)
 {
     unsigned minor;
