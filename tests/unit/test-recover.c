@@ -147,7 +147,7 @@ static void what_is_gone_altogether_is_lost_and_the_next_one_has_it(void **state
     assert_int_equal(fixture_mount(f, "db", "two", &err), -EBUSY);
     assert_non_null(strstr(err.msg, "mount ID one, who had it, gives way"));
     pthread_mutex_lock(&v->lock);
-    holders_find(&v->holders, "one")->since -= 61;
+    holders_find(&v->holders, "one")->begun -= 61;
     pthread_mutex_unlock(&v->lock);
     if (fixture_mount(f, "db", "two", &err) < 0)
         fail_msg("%s", err.msg);
