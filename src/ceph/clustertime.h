@@ -7,7 +7,7 @@
 
 #include "ceph/cluster.h"
 
-/* Now, by the monitors: asked once an hour, and counted on by a clock that nobody sets. A key that may not
+/* Now, by the monitors: asked once a day, and counted on by a clock that nobody sets. A key that may not
  * ask gets this host's own time. */
 int clustertime(const struct place *p, time_t *ret, struct error *err);
 

@@ -244,7 +244,10 @@ int image_trashed_each(const struct place *p, void (*visit)(void *arg, const str
 
 /* Those whose time is over. */
 struct overdue {
-    time_t now; /* by the monitors */
+    const struct place *place;
+    time_t now; /* by the monitors, who are asked only when there is something of ours */
+    int rc;     /* of asking them */
+    struct error err;
     struct image_trashed *all;
     size_t n;
     unsigned soon;
@@ -253,6 +256,10 @@ struct overdue {
 static void note_overdue(void *arg, const struct image_trashed *one)
 {
     struct overdue *o = arg;
+    if (!o->now && !o->rc)
+        o->rc = clustertime(o->place, &o->now, &o->err);
+    if (o->rc < 0)
+        return;
     if (!one->deleting && one->until >= o->now) { /* in whole seconds: a fraction of one may be missing */
         o->soon += one->until < o->now + SOON_S;
         return;
@@ -265,10 +272,12 @@ static void note_overdue(void *arg, const struct image_trashed *one)
 
 int image_purge_own(const struct place *p, unsigned *left, struct error *err)
 {
-    struct overdue o = { 0 };
-    int first = clustertime(p, &o.now, err);
-    if (first == 0)
-        first = image_trashed_each(p, note_overdue, &o, err);
+    struct overdue o = { .place = p };
+    int first = image_trashed_each(p, note_overdue, &o, err);
+    if (first == 0 && o.rc < 0) {
+        first = o.rc;
+        *err = o.err;
+    }
     for (size_t i = 0; i < o.n; i++) {
         struct error one;
         int rc = purge(p, o.all[i].id, true, &one); /* librbd looks at this host's clock */
