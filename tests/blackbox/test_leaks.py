@@ -30,8 +30,8 @@ def left_loop(world, daemon):
 
 @contextlib.contextmanager
 def left_mapper(world, daemon):
-    child = subprocess.Popen(["@rbdvol-mapper", "-c", "read x", f"--instance={daemon.name}",
-                              f"--conf={daemon.path('ceph-conf')}"], executable="/bin/sh", stdin=subprocess.PIPE)
+    child = subprocess.Popen(["@rbdvol-mapper", "-c", "printf rbdvol-mapper >/proc/$$/comm; read x", f"--instance={daemon.name}",
+                              "--mapping=x", f"--conf={daemon.path('ceph-conf')}"], executable="/bin/sh", stdin=subprocess.PIPE)
     yield f"mapper: pid {child.pid}"
     child.communicate(b"\n")
 

@@ -271,7 +271,7 @@ def roll_back_while_cut(cluster, network, old, volume):
     assert "was cut off" in old.declines("snap", "rollback", f"{volume}@mon")
 
 
-def test_no_late_write_of_a_rollback_lands(host, cluster, network):
+def test_no_late_write_of_a_rollback_lands(host, cluster, network, snapshots):
     """The daemon's own client rolls back, with time-outs: what it gave up may be on its way, as a mapper's writes may."""
     old, new = host().daemon(), host().daemon()
     with kept_on(cluster, 0, "rbd_directory", "rbd_info"):
