@@ -243,6 +243,11 @@ def test_no_late_write_lands_after_a_cut_from_the_data_alone(host, cluster, netw
     story.end()
 
 
+def is_clean_on(cluster, pg, osd):
+    says = json.loads(cluster.ceph("tell", pg, "query"))
+    return says["state"] == "active+clean" and says["acting"][0] == osd
+
+
 @contextlib.contextmanager
 def kept_on(cluster, osd, *objects):
     """These are on this OSD meanwhile, wherever else they would be."""
@@ -254,7 +259,9 @@ def kept_on(cluster, osd, *objects):
     cluster.ceph("osd", "set-require-min-compat-client", "luminous")
     for pg, was in moved.items():
         cluster.ceph("osd", "pg-upmap-items", pg, str(was), str(osd))
-    until(lambda: {cluster.primary(name) for name in objects} == {osd}, "the objects to move", 60)
+    # the old one serves them (pg_temp) until they have come over
+    until(lambda: all(is_clean_on(cluster, pg, osd) for pg in moved), "the objects to move", 60, interval=0.2)
+    until(lambda: {cluster.primary(name) for name in objects} == {osd}, "the monitor to say so", 60)
     yield
     for pg in moved:
         cluster.ceph("osd", "rm-pg-upmap-items", pg)
