@@ -213,3 +213,17 @@ def test_a_writer_with_little_memory_writes_much(hosts, mapper):
     assert "oom_kill 0" in guest.sh("cat /sys/fs/cgroup/small/memory.events")
     daemon.unmount("db", "one")
     guest.sh("rmdir /sys/fs/cgroup/small")
+
+
+@pytest.mark.parametrize("mapper", ["fuse", "nbd"])
+def test_ext4_grows_while_it_is_mounted(hosts, mapper):
+    """With CAP_SYS_RESOURCE, which a machine for development may withhold; krbd refuses (above)."""
+    daemon = hosts.daemon(mapper=mapper)
+    guest = daemon.guest
+    daemon.create("db", size="512M", fstype="ext4")
+    point = daemon.mount("db", "one")
+    guest.call("write", f"{point}/file", "kept")
+    before = guest.call("room", point)
+    assert "1 GiB now, and so has its file system" in done(daemon, "resize", "db", "1G")
+    assert guest.call("room", point) > before + 400 * MIB and guest.call("read", f"{point}/file") == "kept"
+    daemon.unmount("db", "one")
