@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "ceph/moncommand.h"
 
-#define ASK_AGAIN_S (24 * 3600) /* a large cluster's report is some MiB, and there may be a thousand of us   \
-                                 */
+/* A large cluster's report is some MiB, and there may be a thousand of us. */
+#define ASK_AGAIN_S (24 * 3600)
 
 static struct {
     pthread_mutex_t lock; /* a leaf */
