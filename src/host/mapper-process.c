@@ -109,9 +109,8 @@ static int spare_start(const struct mapper_host *host, int theirs, struct error 
     (void)snprintf(text[2], sizeof text[2], "--cluster=%s", host->cluster);
     (void)snprintf(text[3], sizeof text[3], "--user=%s", host->user);
     (void)snprintf(text[4], sizeof text[4], "--connect-ms=%lld", (long long)host->connect_ms);
-    const char *argv[] = {
-        MAPPER_PROCESS_ARGV0, text[0], text[1], text[2], text[3], text[4], "--spare", room, NULL
-    };
+    const char *const name = MAPPER_PROCESS_ARGV0;
+    const char *argv[] = { name, text[0], text[1], text[2], text[3], text[4], "--spare", room, NULL };
     /* twice: where /dev/fuse is going to be, nothing else may be until then */
     return command_spawn(program, argv, (const int[]){ theirs, theirs }, 2, &spare.pid, err);
 }

@@ -26,7 +26,8 @@ class Shared(ctypes.Structure):
     _fields_ = [("mode", ctypes.c_uint32), ("role", ctypes.c_uint32), ("func", ctypes.c_uint32), ("n", ctypes.c_uint32),
                 ("is_exit", ctypes.c_uint32), ("victims", ctypes.c_uint32), ("fired", ctypes.c_uint32),
                 ("hit", ctypes.c_uint32), ("struck", ctypes.c_uint32), ("records_n", ctypes.c_uint32), ("pids_n", ctypes.c_uint32 * len(ROLES)),
-                ("pids", ctypes.c_int32 * PIDS * len(ROLES)), ("counts", ctypes.c_uint32 * FUNCS * len(ROLES)),
+                ("pids", ctypes.c_int32 * PIDS * len(ROLES)), ("starts", ctypes.c_uint32 * PIDS * len(ROLES)),
+                ("counts", ctypes.c_uint32 * FUNCS * len(ROLES)),
                 ("names", (ctypes.c_char * NAME) * FUNCS), ("records", Record * RECORDS)]
 
 
@@ -64,15 +65,21 @@ class Points:
         s.fired = s.hit = s.struck = s.records_n = 0
         ctypes.memset(s.counts, 0, ctypes.sizeof(s.counts))
         for role in range(len(ROLES)):
-            living = self.pids(ROLES[role])
-            s.pids[role][:] = living + [0] * (PIDS - len(living))
+            living = self._living(role)
+            none = [0] * (PIDS - len(living))
+            s.pids[role][:] = [pid for pid, _ in living] + none
+            s.starts[role][:] = [start for _, start in living] + none
             s.pids_n[role] = len(living)
         s.mode = mode
 
     def pids(self, role):
         """Its processes that are alive."""
-        at = ROLES.index(role)
-        return [pid for pid in list(self.shared.pids[at]) if pid > 0 and _is(pid, PROGRAMS[at])]
+        return [pid for pid, _ in self._living(ROLES.index(role))]
+
+    def _living(self, at):
+        """(pid, start) of those that still are who entered themselves: a pid is soon another's."""
+        entries = zip(list(self.shared.pids[at]), list(self.shared.starts[at]))
+        return [(pid, start) for pid, start in entries if pid > 0 and _is(pid, start, PROGRAMS[at])]
 
     def count(self):
         self._begin(COUNT)
@@ -135,8 +142,10 @@ class Points:
         return list(dict.fromkeys(found))
 
 
-def _is(pid, program):
+def _is(pid, start, program):
     try:
-        return os.path.basename(os.readlink(f"/proc/{pid}/exe")) == program and process.stat_fields(pid)[0] not in "ZX"
+        fields = process.stat_fields(pid)
+        return (os.path.basename(os.readlink(f"/proc/{pid}/exe")) == program and fields[0] not in "ZX" and
+                int(fields[19]) & 0xffffffff == start)
     except (OSError, TypeError):
         return False

@@ -70,6 +70,26 @@ static int role_of(const char *program)
     return -1;
 }
 
+/* When this process began, in clock ticks since the boot; 0: it has ended. */
+static uint32_t start_of(int32_t pid)
+{
+    char path[64], text[1024];
+    unsigned long long start = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    (void)syscall(SYS_close, fd);
+    text[n < 0 ? 0 : n] = '\0';
+    const char *at = strrchr(text, ')');
+    if (!at || !at[1] || at[2] == 'Z' || at[2] == 'X')
+        return 0;
+    for (unsigned field = 2; at && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    return at && sscanf(at, "%llu", &start) == 1 ? (uint32_t)start : 0;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
     char self[4096] = "";
@@ -91,33 +111,25 @@ __attribute__((constructor)) static void begin(void)
     for (unsigned i = 0; i < shim_names_n; i++)
         (void)snprintf(s->names[i], SHIM_NAME, "%s", shim_names[i]);
     uint32_t slot = atomic_fetch_add(&s->pids_n[role], 1);
+    atomic_store(&s->starts[role][slot % SHIM_PIDS], start_of(getpid()));
     atomic_store(&s->pids[role][slot % SHIM_PIDS], getpid());
     shim = s;
 }
 
-static bool is_alive(int32_t pid)
+/* The pid in this slot, when it still is who entered it; otherwise 0. */
+static int32_t living(unsigned r, unsigned slot)
 {
-    char path[64], text[512];
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    (void)syscall(SYS_close, fd);
-    text[n < 0 ? 0 : n] = '\0';
-    const char *end = strrchr(text, ')');
-    return end && end[1] && end[2] != 'Z' && end[2] != 'X';
+    int32_t pid = atomic_load(&shim->pids[r][slot]);
+    return pid > 0 && start_of(pid) == atomic_load(&shim->starts[r][slot]) ? pid : 0;
 }
 
 static unsigned alive(void)
 {
     unsigned found = 1u << role;
     for (unsigned r = 0; r < SHIM_ROLES; r++)
-        for (unsigned i = 0; i < SHIM_PIDS && !(found & 1u << r); i++) {
-            int32_t pid = atomic_load(&shim->pids[r][i]);
-            if (pid > 0 && is_alive(pid))
+        for (unsigned i = 0; i < SHIM_PIDS && !(found & 1u << r); i++)
+            if (living(r, i))
                 found |= 1u << r;
-        }
     return found;
 }
 
@@ -126,8 +138,8 @@ static void end_role(unsigned r)
     int fds[SHIM_PIDS];
     unsigned n = 0;
     for (unsigned i = 0; i < SHIM_PIDS; i++) {
-        int32_t pid = atomic_load(&shim->pids[r][i]);
-        if (pid <= 0 || pid == getpid() || !is_alive(pid))
+        int32_t pid = living(r, i);
+        if (pid == 0 || pid == getpid())
             continue;
         int fd = (int)syscall(SYS_pidfd_open, pid, 0);
         if (kill(pid, SIGKILL) == 0) {

@@ -36,6 +36,7 @@ struct shim {
     _Atomic uint32_t records_n;
     _Atomic uint32_t pids_n[SHIM_ROLES];
     _Atomic int32_t pids[SHIM_ROLES][SHIM_PIDS];
+    _Atomic uint32_t starts[SHIM_ROLES][SHIM_PIDS]; /* in clock ticks since boot: a pid is soon another's */
     _Atomic uint32_t counts[SHIM_ROLES][SHIM_FUNCS];
     char names[SHIM_FUNCS][SHIM_NAME];
     struct shim_record records[SHIM_RECORDS];
