@@ -201,10 +201,11 @@ static void get_is_silent_about_what_it_could_not_ask(void **state)
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         fake_fail("image_find", codes[i], 1);
         expect(f, "/VolumeDriver.Get", "{\"Name\":\"db\"}", 0, "");
-        fake_fail("image_find", codes[i], 1);
+        fake_fail("image_find", codes[i], FAKE_FOREVER);
         struct answer a;
         if (post(f, "/VolumeDriver.Create", "{\"Name\":\"db\"}", &a) != 500)
             fail_msg("Create: %d %s", a.status, a.body); /* the others speak */
+        fake_fail("image_find", 0, 0);
     }
     fake_cluster_set(FAKE_CLUSTER_DOWN);
     expect(f, "/VolumeDriver.Get", "{\"Name\":\"db\"}", 0, "");
