@@ -20,7 +20,8 @@ static const struct {
     { "create", "rbdvol create NAME [-o KEY=VALUE]...",
       "Makes a volume, formatted. One that exists already is fine if the options do not contradict it.\n"
       "Options: size, pool, namespace, fstype, mkfs-options, mount-options, uid, gid, mode, sharing,\n"
-      "object-size, features, data-pool, from, ro, mapper, qos-iops, qos-bps, remove; see rbdvol(8).",
+      "object-size, features, data-pool, from, ro, encrypt, mapper, qos-iops, qos-bps,\n"
+      "remove; see rbdvol(8).",
       "rbdvol create db-data -o size=50G -o fstype=ext4" },
     { "rm", "rbdvol rm NAME [--delete]",
       "Removes a volume, as the option 'remove' says: into the trash by default. With --delete it is\n"

@@ -134,8 +134,10 @@ def test_a_dead_mappers_file_goes_though_somebody_has_it_open(world, daemon):
         daemon.start()
         until(lambda: not os.path.exists(file), "the file to be gone")
     daemon.await_cluster()
-    until(lambda: daemon.get("db")["Status"]["state"] == "mounted", "it to be mounted anew for who has it", 30)
+    until(lambda: daemon.get("db")["Status"]["state"] == "lost", "it to be lost: nobody can have what is neither mapped nor mounted", 30)
     daemon.unmount("db", "a")
+    daemon.mount("db", "b")
+    daemon.unmount("db", "b")
 
 
 def test_state_of_another_boot_is_ignored_and_cleared(daemon):

@@ -171,6 +171,7 @@ def test_trim_gives_back_what_was_deleted(world, daemon, fstype):
     assert daemon.cli("trim").returncode == 2
 
 
+@pytest.mark.usefixtures("snapshots")
 def test_trim_of_all_passes_over_what_is_read_only(daemon):
     daemon.create("db", size="64M", fstype="ext4")
     daemon.mount("db", "w")

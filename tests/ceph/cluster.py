@@ -417,13 +417,23 @@ class Cluster:
         if self.has_snapshots:
             self.purge(pool)
             self.has_snapshots = False
+        until(lambda: self._empty(pool), "what only snapshots had to be trimmed", 60, interval=0.3)
+
+    def _empty(self, pool):
+        """False: an object that is listed is not there, since a snapshot that was removed still has it."""
         by_namespace = {}
         for namespace, name in self.everything(pool):
             if name not in ("rbd_info", "rbd_namespace"):
                 by_namespace.setdefault(namespace, []).append(name)
         for namespace, names in by_namespace.items():
             for i in range(0, len(names), 500):
-                self.rados("rm", *names[i:i + 500], pool=pool, namespace=namespace)
+                try:
+                    self.rados("rm", *names[i:i + 500], pool=pool, namespace=namespace)
+                except Failed as e:
+                    if "No such file or directory" not in str(e):
+                        raise
+                    return False
+        return True
 
 
 def main():
