@@ -123,7 +123,7 @@ static int directory_read_end(const struct place *p, struct directory_read *r, s
 
 int image_name_of(const struct place *p, const char *id, char *name, size_t size, struct error *err)
 {
-    struct directory_read r;
+    struct directory_read r = { 0 };
     struct answer a;
     (void)snprintf(r.key, sizeof r.key, "id_%s", id);
     directory_read_begin(p, &r, &a);
