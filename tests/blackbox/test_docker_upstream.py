@@ -210,7 +210,7 @@ def test_a_name_that_is_none_is_refused_with_a_sentence(world, docker):
         if '"' not in name and len(name) < 5000 and name == name.strip():
             said = docker.refused("run", "--rm", "--network=none", "--mount", mount, "box", "true")
             assert "volume name" in said or "invalid" in said, f"{name!r}: {said}"
-    assert world.cluster.everything() in ([], [(n, o) for n, o in world.cluster.everything() if o in ("rbd_info", "rbd_directory")])
+    assert world.cluster.everything() in ([], [(n, o) for n, o in world.cluster.everything() if o in ("rbd_info", "rbd_directory", "rbd_namespace")])
     assert docker.mounted() == []
     assert docker("volume", "ls", "-q") == ""
 

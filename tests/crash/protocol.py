@@ -236,7 +236,7 @@ class StartHalf(Start):
     def prepare(self, b):
         self.make_used(b)
         # mapped, and the owner record not yet written
-        b.die_at("daemon:rados_lock_exclusive:2:entry:daemon",
+        b.die_at("daemon:rados_write_op_operate:1:entry:daemon",
                  lambda: b.daemon.call("Mount", {"Name": b.volume, "ID": "gone"}))
 
     def check(self, b, reply):
