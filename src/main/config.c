@@ -265,14 +265,6 @@ const char *config_origin(const struct config *config, const char *option)
     return row && config->origin[row - options] ? config->origin[row - options] : option;
 }
 
-void config_log_later(const struct config *config)
-{
-    for (size_t i = 0; i < options_count; i++)
-        if (config->origin[i] && options[i].later)
-            log_warning("%s: option '%s' is accepted but has no effect in this version yet: %s",
-                        config->origin[i], options[i].name, options[i].later);
-}
-
 void config_free(struct config *config)
 {
     for (size_t i = 0; i < CONFIG_OPTIONS_MAX; i++)

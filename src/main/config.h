@@ -28,7 +28,4 @@ int config_load(int argc, const char *const *argv, const char *const *environmen
  */
 const char *config_origin(const struct config *config, const char *option);
 
-/* Logs a warning for each option that was set and has no effect in this version. */
-void config_log_later(const struct config *config);
-
 void config_free(struct config *config);

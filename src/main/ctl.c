@@ -262,10 +262,6 @@ static int parse(struct call *c, const struct command_row *row, int argc, char *
 int ctl_main(int argc, char **argv)
 {
     const char *command = argv[0];
-    if (help_is_later(command)) {
-        (void)fprintf(stderr, "rbdvol %s: not in this version yet\n", command);
-        return EXIT_FAILED;
-    }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(commands[i].name, command) != 0)
             continue;

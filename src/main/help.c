@@ -85,16 +85,6 @@ static const struct {
 
 #define NCOMMANDS (sizeof commands / sizeof *commands)
 
-static const char *const later[] = { NULL };
-
-bool help_is_later(const char *command)
-{
-    for (size_t i = 0; later[i]; i++)
-        if (strcmp(later[i], command) == 0)
-            return true;
-    return false;
-}
-
 void help_overview(FILE *out)
 {
     (void)fputs("rbdvol keeps Docker volumes on Ceph RBD images.\n\nUsage:\n", out);
@@ -137,9 +127,7 @@ static void print_options(FILE *out)
     for (size_t i = 0; i < options_count; i++) {
         const struct option_row *o = &options[i];
         (void)fprintf(out, "  --%s=%s\n", o->name, o->value);
-        (void)snprintf(text, sizeof text, "%s (default: %s)%s%s", o->meaning,
-                       *o->preset ? o->preset : o->none, o->later ? "; no effect yet: " : "",
-                       o->later ? o->later : "");
+        (void)snprintf(text, sizeof text, "%s (default: %s)", o->meaning, *o->preset ? o->preset : o->none);
         wrapped(out, text, 6);
     }
     (void)fputs(

@@ -15,10 +15,7 @@ static int help(int argc, char **argv)
     }
     if (argc == 1 && help_command(argv[0][0] == '-' ? "help" : argv[0], stdout))
         return 0;
-    if (help_is_later(argv[0]))
-        (void)fprintf(stderr, "rbdvol help: '%s' is not in this version yet\n", argv[0]);
-    else
-        (void)fprintf(stderr, "rbdvol help: there is no command '%s'; 'rbdvol help' lists them\n", argv[0]);
+    (void)fprintf(stderr, "rbdvol help: there is no command '%s'; 'rbdvol help' lists them\n", argv[0]);
     return 2;
 }
 

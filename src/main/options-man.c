@@ -26,11 +26,6 @@ static void print_option(const struct option_row *o)
     (void)printf(".++\nDefault: ");
     print_escaped(*o->preset ? o->preset : o->none);
     (void)printf(".");
-    if (o->later) {
-        (void)printf("++\n*No effect yet*: ");
-        print_escaped(o->later);
-        (void)printf("; setting it logs a warning.");
-    }
     (void)printf("\n\n");
 }
 

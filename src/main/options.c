@@ -20,7 +20,6 @@
 struct words {
     const char *word;
     unsigned value;
-    bool not_yet;
 };
 
 struct span {
@@ -170,15 +169,11 @@ static int choose(const struct words *words, const char *text, unsigned *ret, st
     char known[128] = "";
     size_t len = 0;
     for (const struct words *w = words; w->word; w++) {
-        if (strcmp(w->word, text) != 0) {
-            if (!w->not_yet)
-                len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", len ? ", " : "", w->word);
-            continue;
+        if (strcmp(w->word, text) == 0) {
+            *ret = w->value;
+            return 0;
         }
-        if (w->not_yet)
-            return error_set(err, -EINVAL, "'%s' is not yet possible in this version", text);
-        *ret = w->value;
-        return 0;
+        len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", len ? ", " : "", w->word);
     }
     return error_set(err, -EINVAL, "'%s' is none of: %s", text, known);
 }
@@ -272,30 +267,27 @@ static int set_loopback(const struct option_row *row, const char *text, struct s
     return keep(row, text, s, err);
 }
 
-static const struct words remove_words[] = { { "trash", REMOVE_TRASH, false },
-                                             { "delete", REMOVE_DELETE, false },
-                                             { "rename", REMOVE_RENAME, false },
-                                             { "ignore", REMOVE_IGNORE, false },
-                                             { NULL, 0, false } };
-static const struct words sharing_words[] = { { "exclusive", SHARING_EXCLUSIVE, false },
-                                              { "host", SHARING_HOST, false },
-                                              { NULL, 0, false } };
-static const struct words legacy_words[] = { { "upgrade", LEGACY_UPGRADE, false },
-                                             { "refuse", LEGACY_REFUSE, false },
-                                             { NULL, 0, false } };
-static const struct words takeover_words[] = { { "dead", TAKEOVER_DEAD, false },
-                                               { "silent", TAKEOVER_SILENT, false },
-                                               { "never", TAKEOVER_NEVER, false },
-                                               { NULL, 0, false } };
-static const struct words stuck_words[] = { { "report", STUCK_REPORT, false },
-                                            { "error", STUCK_ERROR, false },
-                                            { NULL, 0, false } };
+static const struct words remove_words[] = { { "trash", REMOVE_TRASH },
+                                             { "delete", REMOVE_DELETE },
+                                             { "rename", REMOVE_RENAME },
+                                             { "ignore", REMOVE_IGNORE },
+                                             { NULL, 0 } };
+static const struct words sharing_words[] = { { "exclusive", SHARING_EXCLUSIVE },
+                                              { "host", SHARING_HOST },
+                                              { NULL, 0 } };
+static const struct words legacy_words[] = { { "upgrade", LEGACY_UPGRADE },
+                                             { "refuse", LEGACY_REFUSE },
+                                             { NULL, 0 } };
+static const struct words takeover_words[] = {
+    { "dead", TAKEOVER_DEAD }, { "silent", TAKEOVER_SILENT }, { "never", TAKEOVER_NEVER }, { NULL, 0 }
+};
+static const struct words stuck_words[] = { { "report", STUCK_REPORT },
+                                            { "error", STUCK_ERROR },
+                                            { NULL, 0 } };
 static const struct words mapper_words[] = {
-    { "auto", 0, false }, { "krbd", 0, false }, { "nbd", 0, false }, { "fuse", 0, false }, { NULL, 0, false }
+    { "auto", 0 }, { "krbd", 0 }, { "nbd", 0 }, { "fuse", 0 }, { NULL, 0 }
 };
-static const struct words fs_words[] = {
-    { "xfs", 0, false }, { "ext4", 0, false }, { "btrfs", 0, false }, { NULL, 0, false }
-};
+static const struct words fs_words[] = { { "xfs", 0 }, { "ext4", 0 }, { "btrfs", 0 }, { NULL, 0 } };
 
 static const struct span any_span = { 0, 3650LL * 86400 * 1000, NULL };
 static const struct span some_span = { 1000, 86400LL * 1000, NULL };
@@ -309,108 +301,103 @@ const struct option_row options[] = {
     { "name", "NAME", "rbd", NULL,
       "the name of the plugin: its socket, its state and its mappers are called after it; several instances "
       "may run side by side",
-      NULL, set_instance, FIELD(name) },
+      set_instance, FIELD(name) },
     { "socket", "PATH", "/run/docker/plugins/NAME.sock", NULL,
-      "where Docker finds the plugin; not used when systemd passes the socket", NULL, set_socket,
-      FIELD(socket) },
-    { "socket-mode", "MODE", "0600", NULL, "mode of the socket", NULL, set_socket_mode, FIELD(socket_mode) },
-    { "socket-group", "GROUP", "root", NULL, "group of the socket, a name or a number", NULL, set_text,
+      "where Docker finds the plugin; not used when systemd passes the socket", set_socket, FIELD(socket) },
+    { "socket-mode", "MODE", "0600", NULL, "mode of the socket", set_socket_mode, FIELD(socket_mode) },
+    { "socket-group", "GROUP", "root", NULL, "group of the socket, a name or a number", set_text,
       FIELD(socket_group) },
-    { "cluster", "NAME", "ceph", NULL, "the name of the Ceph cluster", NULL, set_name, FIELD(cluster) },
-    { "ceph-conf", "PATH", "/etc/ceph/CLUSTER.conf", NULL, "the cluster's configuration file", NULL, set_path,
+    { "cluster", "NAME", "ceph", NULL, "the name of the Ceph cluster", set_name, FIELD(cluster) },
+    { "ceph-conf", "PATH", "/etc/ceph/CLUSTER.conf", NULL, "the cluster's configuration file", set_path,
       FIELD(ceph_conf) },
-    { "user", "NAME", "rbdvol", NULL, "the Ceph user, without the `client.` in front", NULL, set_name,
+    { "user", "NAME", "rbdvol", NULL, "the Ceph user, without the `client.` in front", set_name,
       FIELD(user) },
     { "pool", "POOL[,POOL]...", "rbd", NULL,
       "the pools, separated by commas or blanks: the first is where volumes are created, all are searched "
       "and listed",
-      NULL, set_pools, .offset = 0 },
-    { "namespace", "NAME", "", "the default namespace", "RADOS namespace, of each pool", NULL, set_name,
+      set_pools, .offset = 0 },
+    { "namespace", "NAME", "", "the default namespace", "RADOS namespace, of each pool", set_name,
       FIELD(ns) },
     { "mount-root", "PATH", "/var/lib/rbdvol/NAME/mnt", NULL,
-      "a volume is mounted at PATH/POOL/IMAGE, or PATH/POOL+NAMESPACE/IMAGE", NULL, set_path,
-      FIELD(mount_root) },
+      "a volume is mounted at PATH/POOL/IMAGE, or PATH/POOL+NAMESPACE/IMAGE", set_path, FIELD(mount_root) },
     { "state-dir", "PATH", "/run/rbdvol/NAME", NULL,
-      "what must outlive a restart of the daemon but not of the host; one daemon per directory", NULL,
-      set_path, FIELD(state_dir) },
-    { "max-size", "SIZE", "", "no limit", "no volume is created or grown beyond it", NULL, set_size,
+      "what must outlive a restart of the daemon but not of the host; one daemon per directory", set_path,
+      FIELD(state_dir) },
+    { "max-size", "SIZE", "", "no limit", "no volume is created or grown beyond it", set_size,
       FIELD(max_size) },
     { "scratch-dir", "PATH", "/var/lib/rbdvol/NAME/scratch", NULL,
       "where mkfs writes; its file system must take a sparse file of the volume's size (ext4: up to 16 TiB)",
-      NULL, set_path, FIELD(scratch_dir) },
+      set_path, FIELD(scratch_dir) },
     { "key-dir", "PATH", RBDVOL_SYSCONFDIR "/rbdvol/keys", NULL, "passphrase files of encrypted volumes",
-      NULL, set_path, FIELD(key_dir) },
+      set_path, FIELD(key_dir) },
     { "mapper", "auto|krbd|nbd|fuse", "auto", NULL,
-      "how an image becomes a block device; auto takes the first that this host and the image allow", NULL,
+      "how an image becomes a block device; auto takes the first that this host and the image allow",
       set_word, FIELD(mapper), mapper_words },
     { "map-options", "WORDS", "", "none",
       "words for krbd, joined by commas: queue_depth=N, notrim, ms_mode=MODE, alloc_size=N, "
       "read_from_replica=MODE, crush_location=PLACE, compression_hint=HINT, rxbounce, nocrc and others that "
       "cost no safety",
-      NULL, set_text, FIELD(map_options) },
+      set_text, FIELD(map_options) },
     { "spare-mapper", "yes|no", "no", NULL,
       "keep a process of the fuse mapper that is connected already, for the next mount: it takes some 20 MB, "
       "and a client's connection to the monitors",
-      NULL, set_bool, FIELD(spare_mapper) },
+      set_bool, FIELD(spare_mapper) },
     { "create", "yes|no", "yes", NULL,
-      "may Create make images; no: only images that exist can be used; each creation is logged", NULL,
-      set_bool, FIELD(create) },
-    { "size", "SIZE", "20G", NULL, "size of a new volume whose creator names none", NULL, set_size,
-      FIELD(size) },
+      "may Create make images; no: only images that exist can be used; each creation is logged", set_bool,
+      FIELD(create) },
+    { "size", "SIZE", "20G", NULL, "size of a new volume whose creator names none", set_size, FIELD(size) },
     { "size-unit", "M|G", "", "a number below 1024 without a unit is refused, others are MiB",
       "what a number without a unit in `-o size=N` means: M as in rbd-docker-plugin, G as in REX-Ray and "
       "Marathon",
-      NULL, set_unit, FIELD(size_unit) },
-    { "fstype", "xfs|ext4|btrfs", "xfs", NULL, "file system of a new volume", NULL, set_word, FIELD(fstype),
+      set_unit, FIELD(size_unit) },
+    { "fstype", "xfs|ext4|btrfs", "xfs", NULL, "file system of a new volume", set_word, FIELD(fstype),
       fs_words },
     { "mkfs-options", "WORD[+WORD]...", "", "what is sane and quick for the type",
-      "options for mkfs of a new volume, from a list of allowed ones", NULL, set_fs_words,
-      FIELD(mkfs_options) },
+      "options for mkfs of a new volume, from a list of allowed ones", set_fs_words, FIELD(mkfs_options) },
     { "mount-options", "WORD[+WORD]...", "noatime+nodev+nosuid", "those of the kernel",
-      "mount options of a volume, from a list of allowed ones", NULL, set_fs_words, FIELD(mount_options) },
-    { "uid", "NUMBER", "0", NULL, "owner of a new volume's root directory", NULL, set_id, FIELD(uid) },
-    { "gid", "NUMBER", "0", NULL, "group of a new volume's root directory", NULL, set_id, FIELD(gid) },
-    { "mode", "MODE", "0755", NULL, "mode of a new volume's root directory", NULL, set_mode, FIELD(mode) },
+      "mount options of a volume, from a list of allowed ones", set_fs_words, FIELD(mount_options) },
+    { "uid", "NUMBER", "0", NULL, "owner of a new volume's root directory", set_id, FIELD(uid) },
+    { "gid", "NUMBER", "0", NULL, "group of a new volume's root directory", set_id, FIELD(gid) },
+    { "mode", "MODE", "0755", NULL, "mode of a new volume's root directory", set_mode, FIELD(mode) },
     { "remove", "trash|delete|rename|ignore", "trash", NULL,
       "what Remove does: trash keeps the image restorable, delete is permanent, rename puts zz_ before its "
       "name, ignore "
       "leaves it as it is",
-      NULL, set_choice, FIELD(remove), remove_words },
+      set_choice, FIELD(remove), remove_words },
     { "trash-keep", "DURATION", "7d", NULL,
       "how long a removed volume stays in the trash; unless set, 1h for anonymous volumes (64 hexadecimal "
       "digits)",
-      NULL, set_trash_keep, FIELD(trash_keep_ms), &any_span },
+      set_trash_keep, FIELD(trash_keep_ms), &any_span },
     { "sharing", "exclusive|host", "exclusive", NULL,
-      "exclusive: one container at a time uses a volume; host: containers of one host may share it", NULL,
+      "exclusive: one container at a time uses a volume; host: containers of one host may share it",
       set_choice, FIELD(sharing), sharing_words },
     { "legacy-images", "upgrade|refuse", "upgrade", NULL,
-      "images without the exclusive-lock feature: upgrade adds it at the first mount", NULL, set_choice,
+      "images without the exclusive-lock feature: upgrade adds it at the first mount", set_choice,
       FIELD(legacy_images), legacy_words },
     { "takeover", "dead|silent|never", "dead", NULL,
       "dead: take a volume from an owner whose watch has lapsed; silent: also from one that answers nothing "
       "for `silence`; "
       "never: only `rbdvol unlock` does",
-      NULL, set_choice, FIELD(takeover), takeover_words },
-    { "silence", "DURATION", "5s", NULL, "see `takeover`", NULL, set_duration, FIELD(silence_ms),
-      &some_span },
-    { "ceph-timeout", "DURATION", "10s", NULL, "bound of one control operation on the cluster", NULL,
-      set_duration, FIELD(ceph_timeout_ms), &timeout_span },
+      set_choice, FIELD(takeover), takeover_words },
+    { "silence", "DURATION", "5s", NULL, "see `takeover`", set_duration, FIELD(silence_ms), &some_span },
+    { "ceph-timeout", "DURATION", "10s", NULL, "bound of one control operation on the cluster", set_duration,
+      FIELD(ceph_timeout_ms), &timeout_span },
     { "budget", "DURATION", "100s", NULL,
       "how long Mount and Create may take before they are answered, half of it for the others; 25s for a "
       "managed plugin that is "
       "left at Docker's 30 s",
-      NULL, set_duration, FIELD(budget_ms), &budget_span },
-    { "io-stuck", "DURATION", "120s", NULL, "a mapping that makes no progress for so long is stuck", NULL,
+      set_duration, FIELD(budget_ms), &budget_span },
+    { "io-stuck", "DURATION", "120s", NULL, "a mapping that makes no progress for so long is stuck",
       set_duration, FIELD(io_stuck_ms), &some_span },
     { "io-stuck-action", "report|error", "report", NULL,
-      "what is done about it: report it, or fail its I/O so that containers can end", NULL, set_choice,
+      "what is done about it: report it, or fail its I/O so that containers can end", set_choice,
       FIELD(io_stuck_action), stuck_words },
     { "metrics-listen", "ADDRESS:PORT", "", "off",
       "loopback TCP address that serves GET /metrics and /healthz and nothing else; the socket always "
       "answers them",
-      NULL, set_loopback, FIELD(metrics_listen) },
+      set_loopback, FIELD(metrics_listen) },
     { "log-level", "error|warning|notice|info|debug", "info", NULL,
-      "what is logged: this and what is more urgent", NULL, set_log_level, .offset = 0 },
+      "what is logged: this and what is more urgent", set_log_level, .offset = 0 },
 };
 
 const size_t options_count = sizeof options / sizeof *options;

@@ -16,7 +16,6 @@ struct option_row {
         preset; /* the default, as one would write it; NAME and CLUSTER stand for those options; "" is none */
     const char *none;    /* what an empty default means, for help; NULL: an empty value is refused */
     const char *meaning; /* one sentence, without a full stop */
-    const char *later;   /* NULL, or why it has no effect in this version */
     int (*set)(const struct option_row *row, const char *text, struct settings *s, struct error *err);
     size_t offset;     /* of the member of struct settings, where set() is one of the common ones */
     const void *range; /* of the value, as set() takes it */

@@ -185,7 +185,6 @@ int serve_main(int argc, char *const *argv)
         log_error("cannot start: 'rbdvol serve' mounts file systems and must be run as root");
         return 1;
     }
-    config_log_later(&server.config);
     if (start(&server, &err) < 0) {
         log_error("cannot start: %s", err.msg);
         if (stop(&server) == 0)
