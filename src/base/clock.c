@@ -45,6 +45,12 @@ int64_t clock_since_ms(moment then)
     return (clock_now() - then) / NS_PER_MS;
 }
 
+void clock_pause_ms(int64_t ms)
+{
+    struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+    (void)nanosleep(&t, NULL);
+}
+
 struct timespec clock_spec(moment then)
 {
     return (struct timespec){ .tv_sec = then / NS_PER_S, .tv_nsec = then % NS_PER_S };

@@ -23,6 +23,9 @@ int64_t clock_since_ms(moment then);
  */
 int64_t clock_boot_s(void);
 
+/* Sleeps; a signal may end it sooner. */
+void clock_pause_ms(int64_t ms);
+
 /* For pthread_cond_timedwait on a condition made by clock_cond_init. */
 struct timespec clock_spec(moment then);
 

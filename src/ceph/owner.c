@@ -199,7 +199,7 @@ static int wait_for_ctl(const struct place *p, const char *id, const struct owne
         if (clock_left_ms(deadline) == 0)
             return error_set(err, -EBUSY, "host %s is changing its state just now (control lock rbdvol.ctl)",
                              r.host);
-        nanosleep(&(struct timespec){ .tv_nsec = CTL_POLL * 1000000L }, NULL);
+        clock_pause_ms(CTL_POLL);
     }
 }
 

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/channel.h"
+#include "base/clock.h"
 #include "device/label.h"
 #include "device/nobody.h"
 #include "device/privileges.h"
@@ -20,7 +20,7 @@
 #define CHANNEL_FD 3
 #define IDLE_MS    86400000
 #define REPLY_MS   10000
-#define ORPHAN_S   2 /* how long a file system stays frozen that nobody will ask to thaw any more */
+#define ORPHAN_MS  2000 /* how long a file system stays frozen that nobody will ask to thaw any more */
 
 /* One request and its reply. False: the daemon is gone, or what it sends makes no sense. */
 static bool serve(struct holding *held)
@@ -66,7 +66,7 @@ int main(int argc, char **argv)
     while (serve(&held))
         ;
     if (held.freeze.root >= 0) { /* what it was frozen for may still be on its way */
-        (void)nanosleep(&(struct timespec){ .tv_sec = ORPHAN_S }, NULL);
+        clock_pause_ms(ORPHAN_MS);
         freeze_expire(&held.freeze);
     }
     return 0;

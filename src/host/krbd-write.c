@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "host/device.h"
@@ -11,7 +10,7 @@
 
 #define PROGRAM  "rbdvol-device"
 #define KILL_MS  1000
-#define PAUSE_NS 5000000L
+#define PAUSE_MS 5
 
 static int outcome(int status, struct error *err)
 {
@@ -27,7 +26,7 @@ static void await_end(const char *mapping)
 {
     moment end = clock_in_ms(KILL_MS);
     while (krbd_writer(mapping) != 0 && clock_left_ms(end) > 0)
-        (void)nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+        clock_pause_ms(PAUSE_MS);
 }
 
 int krbd_write(const struct krbd_write *w, moment deadline, struct error *err)

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/channel.h"
@@ -33,13 +32,13 @@
 #include "host/procs.h"
 
 #define BUSY_MS          1000
-#define BUSY_POLL_NS     20000000L
+#define BUSY_POLL_MS     20
 #define PROGRAM          MAPPER_PROCESS_PROGRAM
 #define ARGV0            MAPPER_PROCESS_ARGV0
 #define FSTYPE           FUSE_ABORT_FSTYPE
 #define HELLO_MS         2000 /* a mapper answers at once, whatever the cluster does */
 #define KILL_MS          2000
-#define RETRY_NS         2000000L
+#define RETRY_MS         2
 #define PEER_VERSION_MAX 1
 
 static int fuse_probe(const struct mapper_image *image, struct error *err)
@@ -277,7 +276,7 @@ static int file_unmount(const struct mapping *m, moment deadline, struct error *
         if (errno != EBUSY || !clock_left_ms(deadline))
             return error_set(err, -errno, "cannot unmount the image's file %s: %s", m->file,
                              error_text(errno));
-        (void)nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
+        clock_pause_ms(RETRY_MS);
     }
     return 0;
 }
@@ -542,7 +541,7 @@ static int search_clear_mounts(struct search *s, struct error *err)
         int rc = mountinfo_each("self", search_is_dead_mount, s, err);
         if (rc < 0 || !s->busy || last)
             return rc;
-        (void)nanosleep(&(struct timespec){ .tv_nsec = BUSY_POLL_NS }, NULL);
+        clock_pause_ms(BUSY_POLL_MS);
     }
 }
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -24,18 +23,13 @@
 #define BUSY_MS  5000  /* who opens a device that was just unmounted (udev's blkid) closes it by then */
 #define UNDO_MS  10000 /* to take away what appeared too late */
 #define END_MS   2000  /* for a child that was killed to leave the kernel */
-#define PAUSE_NS 50000000L
-#define LATER_NS 1000000000L
+#define PAUSE_MS 50
+#define LATER_MS 1000
 #define NODE_MS  2000
 
 static int krbd_probe(const struct mapper_image *image, struct error *err)
 {
     return krbd_check(KRBD_SYSFS, image ? image->name : NULL, image ? image->features : 0, err);
-}
-
-static void pause_for(long ns)
-{
-    (void)nanosleep(&(struct timespec){ .tv_sec = ns / 1000000000L, .tv_nsec = ns % 1000000000L }, NULL);
 }
 
 /* Kernels before 3.16 have only the one without "single_major". */
@@ -60,7 +54,7 @@ static int wait_removed(unsigned number, moment deadline, struct error *err)
     while (krbd_read(KRBD_SYSFS, number, &d) == 0) {
         if (clock_left_ms(deadline) == 0)
             return error_set(err, -ETIMEDOUT, "the kernel is still taking /dev/rbd%u away", number);
-        pause_for(PAUSE_NS);
+        clock_pause_ms(PAUSE_MS);
     }
     return 0;
 }
@@ -91,14 +85,14 @@ static int device_remove(const char *mapping, unsigned number, bool force, momen
             return rc < 0 ? error_prefix(err, "cannot unmap /dev/rbd%u", number) : 0;
         if (clock_left_ms(patience) == 0 || clock_left_ms(deadline) == 0)
             return error_set(err, -EBUSY, "/dev/rbd%u is still open", number);
-        pause_for(PAUSE_NS);
+        clock_pause_ms(PAUSE_MS);
     }
 }
 
 /* Ends the child that maps, if it still does: 0, or -ETIMEDOUT: it does not leave the kernel. */
 static int writer_end(const char *mapping, moment deadline)
 {
-    for (pid_t pid; (pid = krbd_writer(mapping)) != 0; pause_for(PAUSE_NS)) {
+    for (pid_t pid; (pid = krbd_writer(mapping)) != 0; clock_pause_ms(PAUSE_MS)) {
         (void)kill(pid, SIGKILL);
         if (clock_left_ms(deadline) == 0)
             return -ETIMEDOUT;
@@ -134,7 +128,7 @@ static void *undo_later(void *arg)
     /* The record goes when another Mount of the volume was quicker. */
     while (mapping_record_read(l->run_dir, KIND, l->record.mapping, &still) == 1 &&
            undo(l->run_dir, &l->record, clock_in_ms(UNDO_MS), &err) < 0)
-        pause_for(LATER_NS);
+        clock_pause_ms(LATER_MS);
     free(l);
     return NULL;
 }
@@ -283,7 +277,7 @@ static int wait_node(const char *path, struct error *err)
                              "the kernel has mapped it as %s, but there is no such node: /dev must be the "
                              "host's devtmpfs",
                              path);
-        pause_for(PAUSE_NS);
+        clock_pause_ms(PAUSE_MS);
     }
     return 0;
 }

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -33,7 +32,7 @@
 #define KILL_MS        2000
 #define FAIL_MS        5000
 #define OPEN_MS        10000
-#define PAUSE_NS       10000000L
+#define PAUSE_MS       10
 #define LINE_MAX_BYTES 4096
 
 static int nbd_probe(const struct mapper_image *image, struct error *err)
@@ -47,11 +46,6 @@ static int nbd_probe(const struct mapper_image *image, struct error *err)
                          "the kernel's nbd driver is not loaded (`modprobe nbd`; at each boot: `systemctl "
                          "enable modprobe@nbd`, or a line `nbd` in /etc/modules-load.d)");
     return 0;
-}
-
-static void pause_shortly(void)
-{
-    (void)nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
 }
 
 static void output_path(const char *run_dir, const char *mapping, char path[static PATH_MAX])
@@ -230,7 +224,7 @@ static int wait_mapped(const char *path, pid_t pid, moment deadline, struct mapp
         if (clock_left_ms(deadline) == 0)
             return error_set(err, -ETIMEDOUT,
                              "the cluster did not let it be opened and locked by " PROGRAM " in time");
-        pause_shortly();
+        clock_pause_ms(PAUSE_MS);
     }
     m->pid = pid;
     return procs_start_time(pid, &m->pid_start) < 0 ? error_set(err, -EIO, PROGRAM " has ended at once") : 0;
@@ -342,7 +336,7 @@ static int nbd_wait_closed(struct mapping *m, moment deadline, struct error *err
 {
     int rc = 0;
     while (is_there(m) && (rc = open_exclusively(m, err)) == -EBUSY && clock_left_ms(deadline) > 0)
-        pause_shortly();
+        clock_pause_ms(PAUSE_MS);
     return rc;
 }
 

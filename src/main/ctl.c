@@ -14,7 +14,6 @@
 #include "main/ctl-image.h"
 #include "main/ctl-trash.h"
 #include "main/docker.h"
-#include "main/help.h"
 #include "main/show.h"
 
 static int ctl_ls(struct call *c)

@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "mapper/fuse.h"
 
 /* Below this a payload is copied, so that the reading thread keeps its buffer; above, the buffer itself goes
  * with the I/O. */
 #define COPY_MAX 65536u
 
-#define RETRY_NS 10000000L /* when the kernel is short of memory */
+#define RETRY_MS 10 /* when the kernel is short of memory */
 
 /* A request that waits for the image. */
 struct job {
@@ -241,7 +241,7 @@ void serve_run(struct serve *s)
 {
     char *buffer;
     while (!(buffer = buffers_take(s->buffers)))
-        (void)nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
+        clock_pause_ms(RETRY_MS);
     for (;;) {
         struct fuse_request req;
         ssize_t n = read(s->fuse, buffer, BUFFER_SIZE);
@@ -249,7 +249,7 @@ void serve_run(struct serve *s)
             if (fuse_request_decode(buffer, (size_t)n, &req) == 0)
                 do_request(s, &req, &buffer);
         } else if (errno == ENOMEM) {
-            (void)nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
+            clock_pause_ms(RETRY_MS);
         } else if (errno != EINTR && errno != EAGAIN &&
                    errno != ENOENT) { /* ENOENT: it was withdrawn meanwhile */
             break;

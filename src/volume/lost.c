@@ -14,7 +14,7 @@
 
 #define ASK_AGAIN_MS 5000  /* when it could not be asked */
 #define ASK_ANEW_MS  30000 /* when it was: owners change */
-#define POLL_NS      10000000L
+#define POLL_MS      10
 
 void lost_mark(struct volumes *e, struct volume *v, const char *why)
 {
@@ -126,7 +126,7 @@ int lost_check_unused(struct volumes *e, struct volume *v, moment deadline, stru
                              "the volume was lost on this host (%s), and something still has its old device "
                              "%s open",
                              v->loss.why, v->node.path);
-        (void)nanosleep(&(struct timespec){ .tv_nsec = POLL_NS }, NULL);
+        clock_pause_ms(POLL_MS);
     }
     return 0;
 }

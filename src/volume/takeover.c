@@ -19,11 +19,6 @@
 #define CLOSING_LOOK 20
 #define TRIES        5
 
-static void pause_for(long ms)
-{
-    (void)nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000L }, NULL);
-}
-
 /* What for: is anything to be written to the image, or read from it, afterwards? */
 enum use { USE_WRITE, USE_NONE };
 
@@ -122,7 +117,7 @@ static int look_patiently(struct volumes *e, const struct place *p, const char *
             return rc;
         if (rc == 0) /* it may have said so between our two questions */
             return ownership_look(e, p, id, ret, err);
-        pause_for(CLOSING_LOOK);
+        clock_pause_ms(CLOSING_LOOK);
     }
 }
 
@@ -180,7 +175,7 @@ static int look_at_rest(struct volumes *e, const struct place *p, const char *id
         int rc = ownership_look(e, p, id, ret, err);
         if (rc < 0 || !may_write(e, ret, use) || clock_left_ms(end) == 0)
             return rc;
-        pause_for(CLOSING_LOOK);
+        clock_pause_ms(CLOSING_LOOK);
     }
 }
 
