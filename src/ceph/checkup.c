@@ -2,15 +2,13 @@
 #include "ceph/checkup.h"
 
 #include <errno.h>
-#include <rbd/librbd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/cleanup.h"
+#include "ceph/namespaces.h"
 
-#define OBJECT    "rbdvol.doctor"
-#define NAMES_MAX (1 << 20) /* bytes of all namespaces' names */
+#define OBJECT "rbdvol.doctor"
 
 /* With any other value than this, volumes would not be safe. */
 static const struct {
@@ -93,18 +91,26 @@ static bool may_read(rados_ioctx_t io, const char *ns)
     return rc == 0 || rc == -ENOENT;
 }
 
+struct look {
+    rados_ioctx_t io;
+    void (*found)(void *arg, const char *ns, bool open);
+    void *arg;
+};
+
+static void look(void *arg, const char *ns)
+{
+    const struct look *l = arg;
+    l->found(l->arg, ns, may_read(l->io, ns));
+}
+
 int checkup_namespaces(rados_t rados, const char *pool, void (*found)(void *arg, const char *ns, bool open),
                        void *arg, struct error *err)
 {
-    rados_ioctx_t io;
-    size_t size = NAMES_MAX;
-    auto_free char *names = malloc(NAMES_MAX);
-    int rc = names ? rados_ioctx_create(rados, pool, &io) : -ENOMEM;
+    struct look l = { .found = found, .arg = arg };
+    int rc = rados_ioctx_create(rados, pool, &l.io);
     if (rc < 0)
         return denied(rc, pool, "open anything", err);
-    rc = rbd_namespace_list(io, names, &size);
-    for (const char *ns = names; rc >= 0 && ns < names + size; ns += strlen(ns) + 1)
-        found(arg, ns, may_read(io, ns));
-    rados_ioctx_destroy(io);
-    return rc < 0 && rc != -ENOENT && rc != -EPERM ? denied(rc, pool, "list the namespaces", err) : 0;
+    rc = namespaces_list(l.io, look, &l);
+    rados_ioctx_destroy(l.io);
+    return rc < 0 && rc != -EPERM ? denied(rc, pool, "list the namespaces", err) : 0;
 }

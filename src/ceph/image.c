@@ -10,11 +10,11 @@
 
 #include "base/cleanup.h"
 #include "ceph/answer.h"
+#include "ceph/imageheader.h"
 
 #define DIRECTORY  "rbd_directory"
 #define NAME_BYTES 512
 #define ID_BYTES   256
-#define META       "metadata_"
 #define LIST_PAGE  1024
 
 const char *image_header_object(const char *id, char buf[static IMAGE_ID_LEN + 16])
@@ -324,7 +324,7 @@ int image_set_meta(const struct place *p, const char *id, const char *key, const
                    struct error *err)
 {
     char object[IMAGE_ID_LEN + 16], full[NAME_BYTES];
-    (void)snprintf(full, sizeof full, META "%s", key);
+    (void)snprintf(full, sizeof full, IMAGE_META_KEY "%s", key);
     const char *keys[] = { full }, *values[] = { value };
     size_t klens[] = { strlen(full) }, vlens[] = { value ? strlen(value) : 0 };
     rados_write_op_t op = rados_create_write_op();
@@ -346,7 +346,7 @@ int image_swap_meta(const struct place *p, const char *id, const char *key, cons
                     struct error *err)
 {
     char object[IMAGE_ID_LEN + 16], full[NAME_BYTES];
-    (void)snprintf(full, sizeof full, META "%s", key);
+    (void)snprintf(full, sizeof full, IMAGE_META_KEY "%s", key);
     const char *keys[] = { full }, *values[] = { to };
     size_t klens[] = { strlen(full) }, vlens[] = { to ? strlen(to) : 0 };
     int differs = 0;
@@ -366,7 +366,7 @@ int image_swap_meta(const struct place *p, const char *id, const char *key, cons
 int image_get_meta(const struct place *p, const char *id, const char *key, char **ret, struct error *err)
 {
     char object[IMAGE_ID_LEN + 16], full[NAME_BYTES], *found_key, *value;
-    (void)snprintf(full, sizeof full, META "%s", key);
+    (void)snprintf(full, sizeof full, IMAGE_META_KEY "%s", key);
     const char *keys[] = { full };
     size_t lens[] = { strlen(full) }, key_len, len;
     rados_omap_iter_t found = NULL;

@@ -8,7 +8,6 @@
 
 #include "base/cleanup.h"
 
-#define META      "metadata_"
 #define METAS_MAX 1024
 
 /* The metadata that we look at. */
@@ -36,8 +35,8 @@ static void take_metas(struct image_header *h, rados_omap_iter_t iter)
     size_t klen, vlen;
     while (rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k) {
         auto_free char *key = strndup(k, klen);
-        if (strncmp(key, META, strlen(META)) == 0)
-            take_meta(h, key + strlen(META), v, vlen);
+        if (strncmp(key, IMAGE_META_KEY, strlen(IMAGE_META_KEY)) == 0)
+            take_meta(h, key + strlen(IMAGE_META_KEY), v, vlen);
     }
 }
 
@@ -56,7 +55,7 @@ void header_read_add(rados_read_op_t op, struct header_read *r)
     rados_read_op_exec_user_buf(op, "rbd", "get_create_timestamp", NULL, 0, r->stamp_out, sizeof r->stamp_out,
                                 &r->stamp_len, &r->stamp_rc);
     rados_read_op_set_flags(op, LIBRADOS_OP_FLAG_FAILOK); /* images of very old clusters have no time stamp */
-    rados_read_op_omap_get_vals2(op, "", META, METAS_MAX, &r->iter, &r->more, &r->meta_rc);
+    rados_read_op_omap_get_vals2(op, "", IMAGE_META_KEY, METAS_MAX, &r->iter, &r->more, &r->meta_rc);
 }
 
 static int take(const struct header_read *r, struct image_header *h)

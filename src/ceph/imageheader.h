@@ -5,6 +5,8 @@
 
 #include "ceph/image.h"
 
+#define IMAGE_META_KEY "metadata_" /* how the omap keys of an image's metadata begin */
+
 struct header_read {
     char size_out[16], features_out[32], stamp_out[16];
     size_t size_len, features_len, stamp_len;

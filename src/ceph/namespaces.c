@@ -10,8 +10,7 @@
 
 #define FIRST_GUESS 4096 /* bytes */
 
-int namespaces_each(const struct place *p, void (*visit)(void *arg, const char *ns), void *arg,
-                    struct error *err)
+int namespaces_list(rados_ioctx_t io, void (*visit)(void *arg, const char *ns), void *arg)
 {
     size_t size = FIRST_GUESS;
     auto_free char *names = NULL; /* each ends with its NUL */
@@ -20,14 +19,17 @@ int namespaces_each(const struct place *p, void (*visit)(void *arg, const char *
         free(names);
         names = malloc(size);
         if (!names)
-            return error_set(err, -ENOMEM, "out of memory");
-        rc = rbd_namespace_list(p->io, names, &size); /* -ERANGE sets size to what is needed */
+            return -ENOMEM;
+        rc = rbd_namespace_list(io, names, &size); /* -ERANGE sets size to what is needed */
     } while (rc == -ERANGE);
-    if (rc == -ENOENT)
-        return 0;
-    if (rc < 0)
-        return place_error(p, rc, err, "cannot list the namespaces");
-    for (const char *ns = names; ns < names + size; ns += strlen(ns) + 1)
+    for (const char *ns = names; rc >= 0 && ns < names + size; ns += strlen(ns) + 1)
         visit(arg, ns);
-    return 0;
+    return rc == -ENOENT || rc > 0 ? 0 : rc;
+}
+
+int namespaces_each(const struct place *p, void (*visit)(void *arg, const char *ns), void *arg,
+                    struct error *err)
+{
+    int rc = namespaces_list(p->io, visit, arg);
+    return rc < 0 ? place_error(p, rc, err, "cannot list the namespaces") : 0;
 }

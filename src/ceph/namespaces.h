@@ -9,3 +9,6 @@
  * -EPERM. */
 int namespaces_each(const struct place *p, void (*visit)(void *arg, const char *ns), void *arg,
                     struct error *err);
+
+/* The same below a place, for who has none (doctor): librados' code. */
+int namespaces_list(rados_ioctx_t io, void (*visit)(void *arg, const char *ns), void *arg);

@@ -39,11 +39,10 @@ static void check_identity(struct findings *f)
 
 static void check_mapper(const struct settings *s, struct findings *f)
 {
-    const struct mapper_wish wish = mapping_wish(s, NULL);
     const struct mapper *chosen;
     char why[256] = "";
     struct error err;
-    if (mapper_choose(&wish, NULL, &chosen, why, sizeof why, &err) == 0)
+    if (mapping_choose_any(s, &chosen, why, sizeof why, &err) == 0)
         findings_add(f, FINDING_OK, "mapper", "", "%s (%s)", chosen->name, why);
     else
         findings_add(

@@ -86,8 +86,7 @@ static int make_encrypted(struct birth *b, const struct createopts *asked, struc
 {
     char path[PATH_MAX];
     auto_passphrase struct passphrase key;
-    (void)snprintf(path, sizeof path, "%s/%s", b->engine->settings->key_dir, asked->spec.encrypt);
-    int rc = passphrase_read(path, &key, err);
+    int rc = passphrase_read(engine_key_file(b->engine, &asked->spec, path), &key, err);
     if (rc < 0)
         return error_prefix(err, "option encrypt");
     rc = make_image(b, asked, err);

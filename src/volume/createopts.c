@@ -352,6 +352,12 @@ static int check_size_in_name(struct createopts *o, struct error *err)
     return 0;
 }
 
+/* By a mapper that is asked for by name, and is not fuse. */
+static bool is_for_others(const struct spec *s)
+{
+    return s->mapper[0] && strcmp(s->mapper, "auto") != 0 && strcmp(s->mapper, "fuse") != 0;
+}
+
 /* What has no meaning for an image that is made like this. */
 static int check_combination(const struct createopts *o, struct error *err)
 {
@@ -377,13 +383,11 @@ static int check_combination(const struct createopts *o, struct error *err)
         return error_set(err, -EINVAL,
                          "option from: a clone is encrypted as its source is, with the same key, so encrypt "
                          "cannot be given with it");
-    if (o->spec.encrypt[0] && o->spec.mapper[0] && strcmp(o->spec.mapper, "auto") != 0 &&
-        strcmp(o->spec.mapper, "fuse") != 0)
+    if (o->spec.encrypt[0] && is_for_others(&o->spec))
         return error_set(err, -EINVAL,
                          "option mapper: an encrypted volume is mapped by fuse alone, not by %s",
                          o->spec.mapper);
-    if (o->spec.ro && o->spec.mapper[0] && strcmp(o->spec.mapper, "auto") != 0 &&
-        strcmp(o->spec.mapper, "fuse") != 0)
+    if (o->spec.ro && is_for_others(&o->spec))
         return error_set(err, -EINVAL,
                          "option mapper: a snapshot is mounted on many hosts at once by fuse alone, since %s "
                          "leaves no trace of it in the cluster",
@@ -395,9 +399,9 @@ static int check_combination(const struct createopts *o, struct error *err)
  * objects. */
 static uint64_t room_of(const struct createopts *o)
 {
-    uint64_t object = 1ULL << o->layout.order, header = !o->spec.encrypt[0]    ? 0
-                                                        : object > LUKS_HEADER ? object
-                                                                               : LUKS_HEADER;
+    if (!o->spec.encrypt[0])
+        return o->layout.size;
+    uint64_t object = 1ULL << o->layout.order, header = object > LUKS_HEADER ? object : LUKS_HEADER;
     return o->layout.size > header ? o->layout.size - header : 0;
 }
 

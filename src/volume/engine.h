@@ -57,5 +57,8 @@ void engine_collect_soon(struct volumes *e);
 const char *engine_mountpoint(const struct volumes *e, const struct image_name *name,
                               char buf[static PATH_MAX]);
 
+/* The file with the passphrase of an encrypted volume. Returns buf. */
+const char *engine_key_file(const struct volumes *e, const struct spec *spec, char buf[static PATH_MAX]);
+
 /* Borrows the place that the image is in. */
 int engine_place(struct volumes *e, const struct image_name *name, struct place *ret, struct error *err);

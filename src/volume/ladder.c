@@ -43,10 +43,9 @@ static int up_claim(struct volumes *e, struct volume *v, struct error *err)
 {
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "looking at");
-    const struct mapper_wish wish = mapping_wish(e->settings, NULL);
     const struct mapper *mapper;
     char why[sizeof err->msg];
-    int rc = mapper_choose(&wish, NULL, &mapper, why, sizeof why, err);
+    int rc = mapping_choose_any(e->settings, &mapper, why, sizeof why, err);
     if (rc == 0)
         rc = engine_place(e, &v->name, &p, err);
     if (rc == 0)

@@ -10,6 +10,7 @@
 #include "ceph/monmap.h"
 #include "ceph/secret.h"
 #include "host/loop.h"
+#include "volume/engine.h"
 
 /* *key_file is the caller's. */
 static struct mapper_image image_of(const struct volumes *e, const struct volume *v,
@@ -24,8 +25,7 @@ static struct mapper_image image_of(const struct volumes *e, const struct volume
     if (s->encrypt[0]) {
         image.not_krbd = image.not_nbd =
             "the volume is encrypted, which only fuse is told the passphrase for";
-        (void)snprintf(key_file, PATH_MAX, "%s/%s", e->settings->key_dir, s->encrypt);
-        image.key_file = key_file;
+        image.key_file = engine_key_file(e, s, key_file);
     }
     if (s->snapshot)
         image.not_krbd = image.not_nbd =
@@ -49,9 +49,9 @@ bool mapping_has_loop(const struct volumes *e, struct volume *v)
     return mapping_file(e, v, file) && loop_named(file, &v->node) == 1;
 }
 
-struct mapper_wish mapping_wish(const struct settings *s, const char *by_volume)
+static struct mapper_wish wish_of(const struct settings *s, const char *by_volume)
 {
-    return (struct mapper_wish){ .name = by_volume && by_volume[0] ? by_volume : s->mapper,
+    return (struct mapper_wish){ .name = by_volume[0] ? by_volume : s->mapper,
                                  .fails_by_itself = s->io_stuck_action == STUCK_ERROR };
 }
 
@@ -60,8 +60,15 @@ int mapping_choose(const struct volumes *e, const struct volume *v, const struct
 {
     char key_file[PATH_MAX];
     const struct mapper_image image = image_of(e, v, key_file);
-    const struct mapper_wish wish = mapping_wish(e->settings, v->spec.mapper);
+    const struct mapper_wish wish = wish_of(e->settings, v->spec.mapper);
     return mapper_choose(&wish, &image, ret, why, size, err);
+}
+
+int mapping_choose_any(const struct settings *s, const struct mapper **ret, char *why, size_t size,
+                       struct error *err)
+{
+    const struct mapper_wish wish = wish_of(s, "");
+    return mapper_choose(&wish, NULL, ret, why, size, err);
 }
 
 /* Where the mapper cannot tell its client's address: nobody had the lock before, and now somebody does. */

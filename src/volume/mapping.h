@@ -2,15 +2,20 @@
 /* Maps a volume's image: chooses the mapper, and tells it what it must know of the cluster. */
 #pragma once
 
-#include "volume/engine.h"
+#include "host/mapper.h"
+#include "volume/settings.h"
+#include "volume/volume.h"
 
-/* What this host's settings ask for; by_volume: the volume's own word, "" or NULL: it has none. */
-struct mapper_wish mapping_wish(const struct settings *s, const char *by_volume);
+struct volumes;
 
 /* The mapper for this volume, by the operator's choice and the image's features, and why it is this one.
  * -ENODEV: none, and why. */
 int mapping_choose(const struct volumes *e, const struct volume *v, const struct mapper **ret, char *why,
                    size_t size, struct error *err);
+
+/* The same for an image without special features, of a volume that asks for none. */
+int mapping_choose_any(const struct settings *s, const struct mapper **ret, char *why, size_t size,
+                       struct error *err);
 
 /* mapper->map() for the volume, whose image is claimed. */
 int mapping_make(struct volumes *e, const struct volume *v, const struct place *p,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "volume/query.h"
-#include "volume/mapping.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -362,11 +361,10 @@ static json_t *volume_json(struct volumes *e, struct volume *v)
 /* The one that an image without special features would get now. */
 static json_t *mapper_json(struct volumes *e)
 {
-    const struct mapper_wish wish = mapping_wish(e->settings, NULL);
     const struct mapper *mapper = NULL;
     struct error err;
     char why[sizeof err.msg];
-    int rc = mapper_choose(&wish, NULL, &mapper, why, sizeof why, &err);
+    int rc = mapping_choose_any(e->settings, &mapper, why, sizeof why, &err);
     return json_pack("{s:s, s:s}", "Name", rc < 0 ? "" : mapper->name, "Why", rc < 0 ? err.msg : why);
 }
 

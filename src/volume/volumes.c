@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "volume/volumes.h"
-#include "volume/mapping.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,6 +34,12 @@ const char *engine_mountpoint(const struct volumes *e, const struct image_name *
 {
     char place[IMAGE_NAME_MAX + 1];
     (void)snprintf(buf, PATH_MAX, "%s/%s/%s", e->mount_root, image_name_place(name, place), name->image);
+    return buf;
+}
+
+const char *engine_key_file(const struct volumes *e, const struct spec *spec, char buf[static PATH_MAX])
+{
+    (void)snprintf(buf, PATH_MAX, "%s/%s", e->settings->key_dir, spec->encrypt);
     return buf;
 }
 
@@ -131,12 +136,11 @@ static bool cluster_is_up(struct volumes *e)
 /* Where the next Mount would use it, something is kept ready for it. */
 static void prepare_mapper(struct volumes *e)
 {
-    const struct mapper_wish wish = mapping_wish(e->settings, NULL);
     const struct mapper *mapper;
     struct error err;
     char why[sizeof err.msg];
     if (e->mapper_host.spare && cluster_is_up(e) &&
-        mapper_choose(&wish, NULL, &mapper, why, sizeof why, &err) == 0 && mapper->prepare)
+        mapping_choose_any(e->settings, &mapper, why, sizeof why, &err) == 0 && mapper->prepare)
         mapper->prepare(&e->mapper_host);
 }
 
@@ -188,11 +192,10 @@ static void prepare(struct volumes *e, const struct settings *s)
     clock_cond_init(&e->changed);
     registry_init(&e->registry);
     watch_init(e);
-    const struct mapper_wish wish = mapping_wish(s, NULL);
     const struct mapper *mapper;
     char why[sizeof err.msg];
     /* Everything but Mount works without one; the reason is in each refusal and in status. */
-    if (mapper_choose(&wish, NULL, &mapper, why, sizeof why, &err) < 0)
+    if (mapping_choose_any(s, &mapper, why, sizeof why, &err) < 0)
         log_error("no volume can be mounted on this host: %s", err.msg);
 }
 
