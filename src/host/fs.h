@@ -16,6 +16,10 @@ struct fs {
     /* Fixed part: force what every mapper takes (4096-byte sectors) and what is quick on a sparse file;
      * NULL-ended. */
     const char *const *mkfs_args;
+    /* After them for what reads as zeros where nothing was written, if the program is new enough to know
+     * `zeroed_word`; NULL: no difference. */
+    const char *const *zeroed_args;
+    const char *zeroed_word;
     bool checked;              /* before it is mounted (fs_check); of the others mounting replays the log */
     bool blind;                /* its mkfs must not see what is mounted (host/scratch.c) */
     const char *mount_options; /* always added, "" if none; ext4: errors=remount-ro */

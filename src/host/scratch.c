@@ -82,7 +82,8 @@ static const char *words_of(struct command_output *out)
 /* mkfs.btrfs looks at the backing file of every loop device that is mounted, and gives up when it may not:
  * nobody may not. So rbdvol-device starts it, where it sees no mounts (device/nobody.c); that one becomes
  * nobody by itself. */
-static size_t begin_argv(const struct fs *fs, bool written, char helper[static PATH_MAX], const char **argv)
+static size_t begin_argv(const struct fs *fs, bool written, bool zeroed, char helper[static PATH_MAX],
+                         const char **argv)
 {
     size_t n = 0;
     if (written) { /* or mkfs.ext4 punches holes where it wants zeros */
@@ -98,6 +99,8 @@ static size_t begin_argv(const struct fs *fs, bool written, char helper[static P
     argv[n++] = fs->mkfs;
     for (size_t i = 0; fs->mkfs_args[i]; i++)
         argv[n++] = fs->mkfs_args[i];
+    for (size_t i = 0; zeroed && fs->zeroed_args[i]; i++)
+        argv[n++] = fs->zeroed_args[i];
     return n;
 }
 
@@ -122,15 +125,15 @@ static int mkfs_failed(const struct fs *fs, const char *options, int rc, struct 
                      options, rc, words_of(out));
 }
 
-static int mkfs(const struct fs *fs, const char *options, int fd, bool written, moment deadline,
-                struct error *err)
+/* The program's exit status. */
+static int run_mkfs(const struct fs *fs, const char *options, int fd, bool written, bool zeroed,
+                    moment deadline, struct command_output *out, struct error *err)
 {
     const char *argv[ARGS_MAX];
     char words[OPTION_MAX], helper[PATH_MAX], *save = NULL;
-    struct command_output out;
     if (snprintf(words, sizeof words, "%s", options) >= (int)sizeof words)
         return error_set(err, -EINVAL, "mkfs options are longer than %d bytes", OPTION_MAX - 1);
-    size_t n = begin_argv(fs, written, helper, argv);
+    size_t n = begin_argv(fs, written, zeroed, helper, argv);
     for (char *w = strtok_r(words, "+", &save); w; w = strtok_r(NULL, "+", &save)) {
         if (n + 2 >= ARGS_MAX)
             return error_set(err, -EINVAL, "too many mkfs options");
@@ -141,7 +144,17 @@ static int mkfs(const struct fs *fs, const char *options, int fd, bool written, 
     const struct command cmd = {
         .argv = argv, .keep_fd = fd, .unprivileged = !fs->blind, .deadline = deadline
     };
-    int rc = command_run(&cmd, &out, err);
+    return command_run(&cmd, out, err);
+}
+
+static int mkfs(const struct fs *fs, const char *options, int fd, bool written, moment deadline,
+                struct error *err)
+{
+    struct command_output out = { 0 };
+    bool zeroed = fs->zeroed_args && !written;
+    int rc = run_mkfs(fs, options, fd, written, zeroed, deadline, &out, err);
+    if (rc > 0 && zeroed && strstr(out.text, fs->zeroed_word)) /* which it does not know: nothing was made */
+        rc = run_mkfs(fs, options, fd, written, false, deadline, &out, err);
     return rc == 0 ? 0 : mkfs_failed(fs, options, rc, &out, err);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A mapper that waits for its image (host/spare.h is the daemon's side). */
+/* A mapper that waits for its image (host/mapper-process.h is the daemon's side). */
 #pragma once
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -275,6 +276,50 @@ static void what_is_written_is_whole_on_noise(void **state)
     }
 }
 
+/* In how many of the groups of an ext4 of 4 KiB blocks would the kernel zero the inodes in the background? */
+static unsigned groups_to_zero(int fd)
+{
+    static const size_t first = 4096, size = 64;
+    unsigned left = 0;
+    for (size_t i = 0; i < 20 * GIB / (128 * MIB); i++) {
+        uint16_t flags; /* fs/ext4/ext4.h: bg_flags */
+        assert_int_equal(pread(fd, &flags, sizeof flags, (off_t)(first + i * size + 0x12)), sizeof flags);
+        left += !(le16toh(flags) & 0x4 /* EXT4_BG_INODE_ZEROED */);
+    }
+    return left;
+}
+
+static void nothing_is_left_to_be_zeroed(void **state)
+{
+    struct error err = { 0 };
+    int fd;
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    assert_int_equal(fs_make(fs_find("ext4"), "", 20 * GIB, dir, clock_in_ms(60000), &fd, &err), 0);
+    auto_close int scratch = fd;
+    assert_int_equal(groups_to_zero(scratch), 0);
+    assert_int_equal(fs_make_written(fs_find("ext4"), "", 20 * GIB, dir, clock_in_ms(60000), &fd, &err), 0);
+    auto_close int written = fd;
+    assert_in_range(groups_to_zero(written), 100, 160);
+}
+
+static void an_old_mkfs_goes_without_what_it_does_not_know(void **state)
+{
+    struct fs old = *fs_find("ext4");
+    struct error err = { 0 };
+    int fd;
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    old.zeroed_args = (const char *const[]){ "-E", "nodiscard,not_yet_invented=1", NULL };
+    old.zeroed_word = "not_yet_invented";
+    assert_int_equal(fs_make(&old, "", 20 * GIB, dir, clock_in_ms(60000), &fd, &err), 0);
+    auto_close int scratch = fd;
+    assert_in_range(groups_to_zero(scratch), 100, 160);
+    assert_int_equal(fs_make(&old, "-I+7", GIB, dir, clock_in_ms(60000), &fd, &err), -EINVAL);
+}
+
 static void format_refuses_what_is_not_empty(void **state)
 {
     struct error err = { 0 };
@@ -295,6 +340,8 @@ int main(void)
         cmocka_unit_test(names_the_least_size),
         cmocka_unit_test(makes_each_file_system),
         cmocka_unit_test(makes_the_least_sizes),
+        cmocka_unit_test(nothing_is_left_to_be_zeroed),
+        cmocka_unit_test(an_old_mkfs_goes_without_what_it_does_not_know),
         cmocka_unit_test(takes_every_kind_of_option),
         cmocka_unit_test(tells_why_mkfs_refused),
         cmocka_unit_test(tells_what_the_scratch_directory_lacks),
