@@ -30,6 +30,7 @@ from waiting import TookTooLong, until  # noqa: E402
 POOL = "rbd"
 USER = "rbdvol"
 MARK = "rbdvol-private-cluster"
+FULL = 32 << 30  # bytes; memory is taken for what is written only
 
 CONF = """\
 # A private cluster for tests; nothing outside of {dir} belongs to it.
@@ -69,7 +70,7 @@ log file = {dir}/$name.log
 admin socket = {dir}/$name.asok
 [osd]
 osd objectstore = memstore
-memstore device bytes = 8589934592
+memstore device bytes = {full}
 osd snap trim sleep hdd = 0
 log file = {dir}/$name.log
 admin socket = {dir}/$name.asok
@@ -177,7 +178,7 @@ class Cluster:
             # and whatever asks them hangs (seen with 16.2.15 on a loaded machine). Without peers it needs none.
             settings = {"osd pool default read lease ratio": 1000, **settings}
         with open(self.conf, "w", encoding="ascii") as f:
-            f.write(CONF.format(dir=self.dir, fsid=fsid, address=address, v2=v2, v1=v1, user=USER,
+            f.write(CONF.format(dir=self.dir, fsid=fsid, address=address, v2=v2, v1=v1, user=USER, full=FULL,
                                 settings="".join(f"{key} = {value}\n" for key, value in settings.items())))
             for number, where in enumerate(osds):
                 f.write(OSD_CONF.format(dir=self.dir, number=number, address=where, name=osd_name(number)))
@@ -418,6 +419,18 @@ class Cluster:
             self.purge(pool)
             self.has_snapshots = False
         until(lambda: self._empty(pool), "what only snapshots had to be trimmed", 60, interval=0.3)
+        # what one test filled is none of the next one's business
+        until(lambda: self.used() < FULL // 2, lambda: f"the OSD to have room again; it counts {self.used()} bytes", 60, interval=0.3)
+
+    def used(self):
+        """Bytes that the first OSD has, as it counted them last (every few seconds)."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(20)
+            s.connect(f"{self.dir}/osd.0.asok")
+            s.sendall(b'{"prefix": "perf dump", "logger": "osd", "counter": "stat_bytes_used"}\0')
+            with s.makefile("rb") as answer:
+                answer.read(4)  # its length
+                return json.loads(answer.read())["osd"]["stat_bytes_used"]
 
     def _empty(self, pool):
         """False: an object that is listed is not there, since a snapshot that was removed still has it."""
@@ -428,7 +441,7 @@ class Cluster:
         for namespace, names in by_namespace.items():
             for i in range(0, len(names), 500):
                 try:
-                    self.rados("rm", *names[i:i + 500], pool=pool, namespace=namespace)
+                    self.rados("rm", *names[i:i + 500], "--force-full", pool=pool, namespace=namespace)
                 except Failed as e:
                     if "No such file or directory" not in str(e):
                         raise

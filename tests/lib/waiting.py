@@ -11,7 +11,8 @@ class TookTooLong(AssertionError):
 
 
 def until(condition, what, seconds=10.0, interval=0.01):
-    """Calls condition() until it returns something true, and returns that."""
+    """Calls condition() until it returns something true, and returns that. what: said when that does not come; a function, if it is
+    only known then."""
     seconds = patience(seconds)
     end = time.monotonic() + seconds
     while True:
@@ -19,7 +20,7 @@ def until(condition, what, seconds=10.0, interval=0.01):
         if value:
             return value
         if time.monotonic() >= end:
-            raise TookTooLong(f"waited {seconds:g} s for: {what}")
+            raise TookTooLong(f"waited {seconds:g} s for: {what() if callable(what) else what}")
         time.sleep(interval)
         interval = min(interval * 1.5, 0.1)
 
