@@ -218,6 +218,20 @@ static int make_in_gate(struct work *w, const struct place *p, struct error *err
     return rc;
 }
 
+/* Ours, or the winner's of a race that we lost. What another client took away meanwhile is no "no such
+ * image".
+ */
+static int look_at_made(const struct work *w, const struct place *p, char id[static IMAGE_ID_LEN + 1],
+                        struct error *err)
+{
+    struct error why = *err;
+    int rc = lookup_image(p, w->asked.name.image.image, id, err);
+    if (rc != -ENOENT)
+        return rc;
+    return w->made ? error_set(err, -EAGAIN, "another client removed it as soon as it was made: try again")
+                   : error_set(err, -EAGAIN, "%.400s, and it is gone by now: try again", why.msg);
+}
+
 static int work_run(void *arg, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
@@ -233,8 +247,8 @@ static int work_run(void *arg, struct error *err)
             return rc;
         rc = make_in_gate(w, &p, err);
         drive_gate_leave(w->engine, w->volume);
-        if (rc == 0 || rc == -EEXIST) /* the loser of a race looks at the winner's */
-            rc = lookup_image(&p, image, id, err);
+        if (rc == 0 || rc == -EEXIST)
+            rc = look_at_made(w, &p, id, err);
     }
     if (rc == 0)
         rc = compare(w->engine, &p, &w->asked, id, err);

@@ -365,6 +365,15 @@ static void the_loser_of_a_race_looks_at_the_winners(void **state)
     }
 }
 
+static void a_winner_that_is_gone_by_now_is_no_missing_volume(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_fail("image_rename", -EEXIST, 1);
+    assert_int_equal(create(f, "db", NULL, &err), -EAGAIN);
+    assert_non_null(strstr(err.msg, "gone by now: try again"));
+}
+
 static void many_creates_on_one_host_make_one_image(void **state)
 {
     struct fixture *f = *state;
@@ -574,6 +583,7 @@ int main(void)
         TEST(what_is_being_taken_back_is_nobodys_any_more),
         TEST(a_mark_that_is_turned_round_is_not_taken_away),
         TEST(the_loser_of_a_race_looks_at_the_winners),
+        TEST(a_winner_that_is_gone_by_now_is_no_missing_volume),
         TEST(many_creates_on_one_host_make_one_image),
         TEST(a_create_that_takes_too_long_goes_on_and_is_joined),
         TEST(a_create_that_goes_on_does_not_outlive_the_engine),
