@@ -124,7 +124,8 @@ int device_unfreeze(struct device *d, const char *mountpoint, const struct devic
 
 /* Unmounts this device from the mountpoint. Not mounted there is success, whatever else is. -EBUSY: a process
  * of this mount namespace uses it; the caller asks procs_pinning() who. lazily: then it is detached, and goes
- * when that process lets go of it. -EEXIST: something else was mounted over it, and stays. */
+ * when that process lets go of it. -EEXIST: something else was mounted over it, and stays. -ENOTDIR: it is
+ * mounted somewhere, but a link or a file is in the way to the mountpoint. */
 int device_umount(struct device *d, const char *mountpoint, const struct device_node *node, bool lazily,
                   moment deadline, struct error *err);
 

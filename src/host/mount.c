@@ -178,6 +178,20 @@ static int take_down(const char *path, bool lazily, struct error *err)
                      error_text(errno));
 }
 
+static bool is_of(void *arg, const struct mount_entry *e)
+{
+    return on_node(e, arg);
+}
+
+/* The way to its mountpoint is barred, by a link or a file in place of a directory. What is mounted was moved
+ * away then, and stays; a Mount that was refused for that very reason has nothing to take down. */
+static int barred(const struct device_node *node, struct error *err)
+{
+    struct error ignored;
+    struct device_node looked_for = *node;
+    return mountinfo_each("self", is_of, &looked_for, &ignored) == 0 ? 0 : err->code;
+}
+
 int mount_remove(const char *mountpoint, const struct device_node *node, bool lazily, struct error *err)
 {
     CLEANUP(mountpoint_done) struct mountpoint point = { .parent = -1 };
@@ -185,6 +199,8 @@ int mount_remove(const char *mountpoint, const struct device_node *node, bool la
     int rc = mountpoint_find(mountpoint, false, &point, err);
     if (rc == -ENODEV)
         return 0; /* no directory, no mount */
+    if (rc == -ENOTDIR)
+        return barred(node, err);
     if (rc == 0)
         rc = mountinfo_pile(point.path, node->major, node->minor, node->path, &e, err);
     if (rc < 0 || rc == MOUNTINFO_NOWHERE)

@@ -107,6 +107,48 @@ static void a_busy_one_can_be_detached(void **state)
     assert_int_equal(procs_pinning(node.major, node.minor, point, who, sizeof who), 1);
 }
 
+/* Somebody moves MOUNT-ROOT/POOL away, and puts a link in its place. */
+static void what_was_moved_away_is_not_called_unmounted(void **state)
+{
+    char moved[80];
+    struct error err = { 0 };
+    struct mount_entry e;
+    (void)state;
+    (void)snprintf(moved, sizeof moved, "%s.moved", place);
+    const struct device_node node = mounted();
+    assert_int_equal(rename(place, moved), 0);
+    assert_int_equal(symlink(moved, place), 0);
+    for (int lazily = 0; lazily < 2; lazily++) {
+        assert_int_equal(mount_remove(point, &node, lazily, &err), -ENOTDIR);
+        assert_non_null(strstr(err.msg, place));
+    }
+    assert_int_equal(unlink(place), 0);
+    assert_int_equal(rename(moved, place), 0);
+    assert_int_equal(pile(&node, &e), MOUNTINFO_TOP);
+    assert_int_equal(mount_remove(point, &node, false, &err), 0);
+}
+
+/* A Mount that was refused for that very reason is undone, or it would keep the lock until the link goes. */
+static void what_is_mounted_nowhere_is_unmounted_whatever_is_in_its_place(void **state)
+{
+    char moved[80];
+    struct error err = { 0 };
+    struct mount_entry e;
+    (void)state;
+    (void)snprintf(moved, sizeof moved, "%s.moved", place);
+    const struct device_node node = mounted();
+    assert_int_equal(umount2(point, UMOUNT_NOFOLLOW), 0);
+    assert_int_equal(rename(place, moved), 0);
+    assert_int_equal(symlink(moved, place), 0);
+    assert_int_equal(mount_remove(point, &node, false, &err), 0);
+    assert_int_equal(unlink(place), 0);
+    auto_close int file = open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_int_equal(mount_remove(point, &node, false, &err), 0);
+    assert_int_equal(unlink(place), 0);
+    assert_int_equal(rename(moved, place), 0);
+    assert_int_equal(pile(&node, &e), MOUNTINFO_NOWHERE);
+}
+
 static void a_loop_device_is_found_by_the_name_of_its_file(void **state)
 {
     struct error err = { 0 };
@@ -132,6 +174,8 @@ int main(void)
         cmocka_unit_test(what_was_mounted_over_it_stays),
         cmocka_unit_test(what_stands_there_instead_is_nobodys_business),
         cmocka_unit_test(a_busy_one_can_be_detached),
+        cmocka_unit_test(what_was_moved_away_is_not_called_unmounted),
+        cmocka_unit_test(what_is_mounted_nowhere_is_unmounted_whatever_is_in_its_place),
         cmocka_unit_test(a_loop_device_is_found_by_the_name_of_its_file),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
