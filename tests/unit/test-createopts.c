@@ -332,6 +332,94 @@ static void what_is_unknown_is_refused_by_name(void **state)
     }
 }
 
+static void limits_mappers_and_keys_are_names_and_numbers(void **state)
+{
+    (void)state;
+    assert_int_equal(good("{\"qos-iops\":\"500\"}").spec.qos_iops, 500);
+    assert_true(good("{\"qos-bps\":\"50M\"}").spec.qos_bps == 50 * MIB);
+    assert_true(good("{\"qos-bps\":\"4096\"}").spec.qos_bps == 4096);
+    assert_string_equal(good("{\"mapper\":\"nbd\"}").spec.mapper, "nbd");
+    assert_string_equal(good("{\"encrypt\":\"db.key\"}").spec.encrypt, "db.key");
+    static const struct {
+        const char *opts, *message;
+    } rows[] = {
+        { "{\"qos-iops\":\"0\"}", "option qos-iops: '0' is not a number of requests" },
+        { "{\"qos-iops\":\"5k\"}", "option qos-iops: '5k'" },
+        { "{\"qos-iops\":\"4294967296\"}", "option qos-iops" },
+        { "{\"qos-bps\":\"fast\"}", "option qos-bps: 'fast' is not a number of bytes" },
+        { "{\"qos-bps\":\"0\"}", "option qos-bps" },
+        { "{\"mapper\":\"ublk\"}", "option mapper: 'ublk' is not one of auto, krbd, nbd, fuse" },
+        { "{\"mapper\":\"\"}", "option mapper" },
+        { "{\"encrypt\":\"../shadow\"}", "option encrypt: '../shadow' is no name of a file in key-dir" },
+        { "{\"encrypt\":\".hidden\"}", "option encrypt" },
+        { "{\"encrypt\":\"\"}", "option encrypt" },
+        { "{\"ro\":\"maybe\"}", "option ro: 'maybe' is neither true nor false" },
+        { "{\"from\":\"db@\"}", "option from: 'db@' is not IMAGE or IMAGE@SNAPSHOT" },
+        { "{\"from\":\"db@a@b\"}", "option from: 'db@a@b'" },
+        { "{\"from\":\"a/b/c/d\"}", "option from: " },
+        { "{\"from\":\"\"}", "option from: " },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        bad(&defaults, "db", rows[i].opts, rows[i].message);
+}
+
+static void what_has_no_meaning_together_is_refused(void **state)
+{
+    static const struct {
+        const char *opts, *message; /* NULL: it is fine */
+    } rows[] = {
+        { "{\"from\":\"a@s\",\"fstype\":\"xfs\"}", "option from: a clone has the file system of its source" },
+        { "{\"from\":\"a@s\",\"mkfs-options\":\"-K\"}", "option from: a clone has the file system" },
+        { "{\"from\":\"a@s\",\"uid\":\"5\"}", "option from: a clone has the files of its source" },
+        { "{\"from\":\"a@s\",\"mode\":\"700\"}", "option from: a clone has the files of its source" },
+        { "{\"from\":\"a@s\",\"encrypt\":\"k\"}", "option from: a clone is encrypted as its source is" },
+        { "{\"ro\":\"yes\"}", "option ro: a new volume that nobody can write is of no use" },
+        { "{\"ro\":\"\",\"from\":\"a@s\",\"size\":\"5G\"}", "option size: a snapshot has the size" },
+        { "{\"ro\":\"true\",\"from\":\"a@s\",\"mapper\":\"nbd\"}",
+          "by fuse alone, since nbd leaves no trace" },
+        { "{\"mapper\":\"krbd\",\"qos-iops\":\"5\"}", "option mapper: krbd cannot limit I/O" },
+        { "{\"mapper\":\"krbd\",\"qos-bps\":\"5M\"}", "option mapper: krbd cannot limit I/O" },
+        { "{\"mapper\":\"krbd\",\"encrypt\":\"k\"}", "is mapped by fuse alone, not by krbd" },
+        { "{\"mapper\":\"nbd\",\"encrypt\":\"k\"}", "is mapped by fuse alone, not by nbd" },
+        { "{\"mapper\":\"nbd\",\"qos-iops\":\"5\"}", NULL },
+        { "{\"mapper\":\"auto\",\"encrypt\":\"k\"}", NULL },
+        { "{\"mapper\":\"fuse\",\"encrypt\":\"k\"}", NULL },
+        { "{\"ro\":\"no\"}", NULL },
+        { "{\"ro\":\"true\",\"from\":\"a@s\",\"mapper\":\"fuse\"}", NULL },
+        { "{\"from\":\"a@s\",\"size\":\"5G\"}", NULL },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].message)
+            bad(&defaults, "db", rows[i].opts, rows[i].message);
+        else
+            (void)good(rows[i].opts);
+}
+
+static void a_clone_is_not_beyond_the_hosts_limit_either(void **state)
+{
+    struct settings s = defaults;
+    struct createopts o;
+    struct error err;
+    (void)state;
+    s.max_size = 10 * GIB; /* the host's own size is not what a clone gets */
+    assert_int_equal(parse(&s, "db", "{\"from\":\"a@s\"}", &o, &err), 0);
+    assert_int_equal(parse(&s, "db", "{\"from\":\"a@s\",\"size\":\"10G\"}", &o, &err), 0);
+    bad(&s, "db", "{\"from\":\"a@s\",\"size\":\"11G\"}", "11 GiB is more than max-size 10 GiB");
+}
+
+/* What encrypts it takes 16 MiB at least, in whole objects. */
+static void an_encrypted_volume_has_less_room(void **state)
+{
+    (void)state;
+    (void)good("{\"size\":\"300M\"}");
+    bad(&defaults, "db", "{\"size\":\"300M\",\"encrypt\":\"k\"}", "size");
+    (void)good("{\"size\":\"316M\",\"encrypt\":\"k\"}");
+    bad(&defaults, "db", "{\"size\":\"316M\",\"encrypt\":\"k\",\"object-size\":\"32M\"}", "size");
+    (void)good("{\"size\":\"332M\",\"encrypt\":\"k\",\"object-size\":\"32M\"}");
+    bad(&defaults, "db", "{\"size\":\"16M\",\"encrypt\":\"k\"}", "size");
+}
+
 /* ---- what is there already ---- */
 
 static const struct image_header image = { .size = 10ULL << 30,
@@ -413,6 +501,49 @@ static void a_data_pool_is_compared(void **state)
     assert_non_null(strstr(err.msg, "with data-pool ec, and rbd was asked for"));
 }
 
+static void how_it_is_used_is_compared(void **state)
+{
+    static const struct spec spec = { .fstype = "xfs",
+                                      .ro = true,
+                                      .snapshot = true,
+                                      .mapper = "fuse",
+                                      .remove = "delete",
+                                      .encrypt = "k",
+                                      .qos_iops = 500,
+                                      .qos_bps = 1 << 20,
+                                      .from = "rbd/a@s" },
+                             plain = { .fstype = "xfs" };
+    static const struct {
+        const char *opts, *message, *of_plain; /* NULL: it matches */
+    } rows[] = {
+        { "{\"ro\":\"\"}", NULL, "with ro false, and true was asked for" },
+        { "{\"ro\":\"false\"}", "with ro true, and false was asked for", NULL },
+        { "{\"mapper\":\"fuse\"}", NULL, "with mapper the host's, and fuse was asked for" },
+        { "{\"mapper\":\"nbd\"}", "with mapper fuse, and nbd was asked for",
+          "with mapper the host's, and nbd" },
+        { "{\"remove\":\"delete\"}", NULL, "with remove the host's, and delete was asked for" },
+        { "{\"remove\":\"trash\"}", "with remove delete, and trash", "with remove the host's, and trash" },
+        { "{\"encrypt\":\"k\"}", NULL, "with encrypt no encryption, and k was asked for" },
+        { "{\"encrypt\":\"other\"}", "with encrypt k, and other was asked for", "no encryption, and other" },
+        { "{\"qos-iops\":\"500\"}", NULL, "with qos-iops 0, and 500 was asked for" },
+        { "{\"qos-iops\":\"5\"}", "with qos-iops 500, and 5 was asked for", "with qos-iops 0, and 5" },
+        { "{\"qos-bps\":\"1M\"}", NULL, "with qos-bps 0, and 1048576 was asked for" },
+        { "{\"from\":\"a@s\"}", NULL, "with from no source, and rbd/a@s was asked for" },
+        { "{\"from\":\"rbd/a@s\"}", NULL, "with from no source, and rbd/a@s was asked for" },
+        { "{\"from\":\"a\"}", "with from rbd/a@s, and rbd/a was asked for", "with from no source" },
+        { "{\"from\":\"a@t\"}", "with from rbd/a@s, and rbd/a@t was asked for", "with from no source" },
+        { "{\"from\":\"ssd/a@s\"}", "with from rbd/a@s, and ssd/a@s was asked for", "with from no source" },
+    };
+    (void)state;
+    for (size_t i = 0; i < 2 * (sizeof rows / sizeof *rows); i++) {
+        struct error err = { 0 };
+        const char *message = i & 1 ? rows[i / 2].of_plain : rows[i / 2].message;
+        int rc = match(rows[i / 2].opts, "", i & 1 ? &plain : &spec, &err);
+        if (rc != (message ? -EEXIST : 0) || (message && !strstr(err.msg, message)))
+            fail_msg("%s: %d %s", rows[i / 2].opts, rc, err.msg);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +563,11 @@ int main(void)
         cmocka_unit_test(only_what_was_given_is_compared),
         cmocka_unit_test(of_an_image_made_by_others_only_size_and_layout_are_known),
         cmocka_unit_test(a_data_pool_is_compared),
+        cmocka_unit_test(limits_mappers_and_keys_are_names_and_numbers),
+        cmocka_unit_test(what_has_no_meaning_together_is_refused),
+        cmocka_unit_test(a_clone_is_not_beyond_the_hosts_limit_either),
+        cmocka_unit_test(an_encrypted_volume_has_less_room),
+        cmocka_unit_test(how_it_is_used_is_compared),
         cmocka_unit_test(spellings_of_one_option_must_not_contradict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

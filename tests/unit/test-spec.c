@@ -43,6 +43,62 @@ static void a_spec_is_read_as_it_was_written(void **state)
     assert_null(strstr(done, "formatting"));
 }
 
+static void what_only_some_volumes_have_is_read_as_it_was_written(void **state)
+{
+    const struct spec s = { .fstype = "xfs",
+                            .mode = 0755,
+                            .adopt = true,
+                            .ro = true,
+                            .snapshot = true,
+                            .new_uuid = true,
+                            .from = "rbd/a@s",
+                            .mapper = "fuse",
+                            .qos_iops = 500,
+                            .qos_bps = 1ULL << 40,
+                            .encrypt = "db.key" };
+    auto_spec struct spec again = { 0 };
+    struct error err;
+    (void)state;
+    auto_free char *text = spec_encode(&s);
+    if (spec_decode(text, &again, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(again.adopt && again.ro && again.snapshot && again.new_uuid);
+    assert_string_equal(again.from, "rbd/a@s");
+    assert_string_equal(again.mapper, "fuse");
+    assert_string_equal(again.encrypt, "db.key");
+    assert_int_equal(again.qos_iops, 500);
+    assert_true(again.qos_bps == 1ULL << 40);
+    assert_null(again.unknown);
+    auto_free char *second = spec_encode(&again);
+    assert_string_equal(second, text);
+}
+
+/* A snapshot's log cannot be replayed; a clone that has its source's identity still is mounted beside it. */
+static void what_is_not_written_is_mounted_so(void **state)
+{
+    static const struct {
+        const char *fstype, *stored, *words;
+        bool snapshot, ro, new_uuid;
+    } rows[] = {
+        { "xfs", "noatime", "noatime,ro,norecovery,nouuid", true, true, false },
+        { "xfs", "", "ro,norecovery,nouuid", true, true, false },
+        { "ext4", "noatime+nodev", "noatime,nodev,ro,noload", true, true, false },
+        { "btrfs", "", "ro,rescue=nologreplay", true, true, false },
+        { "xfs", "noatime", "noatime,nouuid", false, false, true },
+        { "xfs", "noatime", "noatime,nouuid,ro", false, true, true },
+        { "ext4", "", "", false, false, true },
+        { "ext4", "", "ro", false, true, false },
+    };
+    char buf[SPEC_WORDS_MAX + 1];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct spec s = { .snapshot = rows[i].snapshot, .ro = rows[i].ro, .new_uuid = rows[i].new_uuid };
+        (void)snprintf(s.fstype, sizeof s.fstype, "%s", rows[i].fstype);
+        (void)snprintf(s.mount_options, sizeof s.mount_options, "%s", rows[i].stored);
+        assert_string_equal(spec_mount_words(&s, "", buf), rows[i].words);
+    }
+}
+
 static void what_is_not_said_has_a_default(void **state)
 {
     auto_spec struct spec s = { 0 };
@@ -135,6 +191,20 @@ static void what_this_program_would_not_have_written_is_refused(void **state)
         "{\"version\":1,\"fstype\":\"xfs\",\"formatting\":null}",
         "{\"version\":1,\"fstype\":\"xfs\",\"remove\":\"burn\"}",
         "{\"version\":1,\"fstype\":\"xfs\",\"remove\":1}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mapper\":\"ublk\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"mapper\":1}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"encrypt\":\"../shadow\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"encrypt\":[]}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"from\":{}}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"qos-iops\":-1}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"qos-iops\":\"5\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"qos-bps\":1.5}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"adopt\":1}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"ro\":\"\"}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"new-uuid\":0}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"snapshot\":null}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"snapshot\":true}",
+        "{\"version\":1,\"fstype\":\"xfs\",\"snapshot\":true,\"ro\":false}",
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -210,6 +280,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_spec_is_read_as_it_was_written),
         cmocka_unit_test(what_is_not_said_has_a_default),
+        cmocka_unit_test(what_only_some_volumes_have_is_read_as_it_was_written),
+        cmocka_unit_test(what_is_not_written_is_mounted_so),
         cmocka_unit_test(what_a_later_version_added_is_kept),
         cmocka_unit_test(a_newer_version_is_refused_and_says_so),
         cmocka_unit_test(what_this_program_would_not_have_written_is_refused),
