@@ -335,10 +335,13 @@ int device_umount(struct device *d, const char *mountpoint, const struct device_
 
 int loop_backing(const char *device, char *file, size_t size)
 {
-    (void)device;
-    (void)file;
-    (void)size;
-    return 0;
+    unsigned minor;
+    if (sscanf(device, "/dev/loop%u", &minor) != 1)
+        return 0;
+    fake_lock();
+    bool found = fake_minor_file(minor, file, size);
+    fake_unlock();
+    return found;
 }
 
 int loop_named(const char *file, struct device_node *ret)

@@ -113,6 +113,14 @@ bool fake_mapping_minor(const char *file, unsigned *minor)
     return false;
 }
 
+bool fake_minor_file(unsigned minor, char *file, size_t size)
+{
+    bool found = minor < MAPPINGS && mappings[minor].m.file[0];
+    if (found)
+        (void)snprintf(file, size, "%s", mappings[minor].m.file);
+    return found;
+}
+
 void fake_mapping_health(const char *image, const struct mapping_health *h)
 {
     fake_lock();
@@ -404,9 +412,7 @@ int mapper_choose(const struct mapper_wish *wish, const struct mapper_image *ima
 
 int mapper_check_options(const char *words, struct error *err)
 {
-    (void)words;
-    (void)err;
-    return 0;
+    return fake_call("mapper_check_options", words ? words : "", err);
 }
 
 const struct mapper *mapper_named(const char *name)

@@ -153,6 +153,8 @@ struct fake_image *fake_mapping_image(const char *file, unsigned *minor);
 struct fake_image *fake_minor_image(unsigned minor);
 /* With the lock held: its loop device, also when its process is dead. */
 bool fake_mapping_minor(const char *file, unsigned *minor);
+/* With the lock held: the file that a loop device is on, also when its process is dead. */
+bool fake_minor_file(unsigned minor, char *file, size_t size);
 /* With the lock held. */
 bool fake_minor_in_use(unsigned minor);
 unsigned fake_minor_of_image(const char *image);
