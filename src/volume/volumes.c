@@ -120,10 +120,12 @@ static void start_collector(struct volumes *e)
     pthread_mutex_lock(&e->lock);
     e->collect_at = clock_in_ms(COLLECT_MS);
     pthread_mutex_unlock(&e->lock);
-    if (pthread_create(&thread, NULL, collect, e) == 0)
+    if (pthread_create(&thread, NULL, collect, e) == 0) {
         pthread_detach(thread);
-    else
-        engine_work_ends(e);
+        return;
+    }
+    engine_collect_soon(e);
+    engine_work_ends(e);
 }
 
 static bool cluster_is_up(struct volumes *e)
