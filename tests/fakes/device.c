@@ -196,11 +196,13 @@ int device_enlarge(struct device *d, moment deadline, struct error *err)
 
 int device_renew(struct device *d, const char *fstype, moment deadline, bool *renewed, struct error *err)
 {
-    (void)d;
     (void)deadline;
     int rc = fake_call("renew", fstype, err);
-    *renewed = rc == 0;
-    if (rc == 0)
+    fake_lock();
+    const struct fake_image *image = fake_minor_image(d->minor);
+    *renewed = rc == 0 && image && image->logged == 0;
+    fake_unlock();
+    if (*renewed)
         fake_changed("renew %s", fstype);
     return rc;
 }
@@ -217,6 +219,11 @@ int device_mount(struct device *d, const struct device_mount *m, moment deadline
     rc = fake_mount_set(m->mountpoint, d->minor, image);
     if (rc < 0)
         return error_set(err, rc, "something else is mounted at %s", m->mountpoint);
+    fake_lock();
+    struct fake_image *of = fake_minor_image(d->minor);
+    if (of && of->logged)
+        of->logged--;
+    fake_unlock();
     fake_changed("mount %s %s %s", image, m->fstype, m->options);
     return fake_call_end("mount", image, err);
 }

@@ -10,6 +10,7 @@
 
 #define MAPPINGS  64
 #define FIRST_PID 4000000
+#define MANAGED   "internal"
 
 static struct entry {
     bool used;
@@ -21,9 +22,13 @@ static unsigned next;
 static char refusal[128];
 static const struct mapper *used = &mapper_fuse;
 static bool waiting;
+static const char *lock_tag = MANAGED;
+static struct fake_asked asked_last;
 
 void fake_mappings_reset(void)
 {
+    lock_tag = MANAGED;
+    asked_last = (struct fake_asked){ 0 };
     memset(mappings, 0, sizeof mappings);
     next = 0;
     refusal[0] = '\0';
@@ -34,6 +39,18 @@ void fake_mappings_reset(void)
 void fake_mapping_waits(void)
 {
     waiting = true;
+}
+
+void fake_mapper_locks_as(const char *tag)
+{
+    lock_tag = tag;
+}
+
+void fake_mapper_asked(struct fake_asked *ret)
+{
+    fake_lock();
+    *ret = asked_last;
+    fake_unlock();
 }
 
 void fake_mapper_refuse(const char *why)
@@ -157,11 +174,13 @@ static int map_image(struct fake_image *image, const struct image_name *name, bo
     memcpy(m.image_id, image->id, sizeof m.image_id);
     (void)snprintf(m.address, sizeof m.address, "192.0.2.1:0/%u", 1000 + next);
     (void)snprintf(m.file, sizeof m.file, "%s/%s.img", run_dir, m.id);
-    if (!ro)
-        fake_image_lock_set(image, "rbd_lock", "auto 1", "internal", m.address);
+    if (!ro && lock_tag)
+        fake_image_lock_set(image, "rbd_lock", "auto 1", lock_tag, m.address);
     fake_image_watch(image, m.address, true);
     *e = (struct entry){ true, m, image, { .state = MAPPING_READY, .opens = 1 } };
     *ret = m;
+    if (used->needs_cluster) /* the kernel does not tell its client's address */
+        ret->address[0] = '\0';
     return 0;
 }
 
@@ -193,7 +212,12 @@ static int map(const struct mapper_host *host, const struct mapper_image *asked,
     int rc = fake_call("map", name->image, err);
     if (rc < 0)
         return rc;
+    if (used->needs_cluster && !asked->cluster)
+        return error_set(err, -EINVAL, "the kernel needs the monitors' addresses");
     fake_lock();
+    asked_last = (struct fake_asked){ .krbd = !asked->not_krbd, .nbd = !asked->not_nbd };
+    (void)snprintf(asked_last.key_file, sizeof asked_last.key_file, "%s",
+                   asked->key_file ? asked->key_file : "");
     struct fake_image *image = fake_image_any_pool(name);
     rc = !image || strcmp(image->id, asked->id) != 0
              ? error_set(err, -ENODEV, "no image id %s", asked->id)
@@ -386,6 +410,7 @@ const struct mapper mapper_fuse = {
 /* One whose client nobody can ask. */
 static const struct mapper mapper_kernel = {
     .name = "kernel",
+    .needs_cluster = true,
     .probe = probe,
     .map = map,
     .unmap = unmap,

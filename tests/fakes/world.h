@@ -3,6 +3,7 @@
  * Thread-safe. */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,6 +56,7 @@ struct fake_image {
     bool snug;                        /* its file system is as large as it was, whatever the image is */
     enum grow_due due;                /* before it is mounted */
     bool torn;                        /* its file system needs e2fsck -y */
+    unsigned logged;                  /* so many mounts until nothing is in its log */
     uint64_t written;                 /* bytes */
     struct device_probe content;      /* what libblkid would find */
 };
@@ -107,8 +109,16 @@ void fake_rename_stops_after(unsigned writes, int code);
 
 /* NULL: a mapper can be used; otherwise why none can. */
 void fake_mapper_refuse(const char *why);
-/* Mappings are made from now on by a mapper whose client cannot be asked. */
+/* Mappings are made from now on by a mapper whose client cannot be asked, nor tells its address. */
 void fake_mapper_kernel(void);
+/* The lock that a mapping takes has this tag from now on; NULL: it takes none. */
+void fake_mapper_locks_as(const char *tag);
+/* What the last mapping was asked for: may these do it, and with which passphrase ("": none)? */
+struct fake_asked {
+    bool krbd, nbd;
+    char key_file[PATH_MAX];
+};
+void fake_mapper_asked(struct fake_asked *ret);
 size_t fake_mapping_count(void);
 /* The mapping of the image of this name, copied. false: there is none. */
 bool fake_mapping_find(const char *image, struct mapping *ret);
