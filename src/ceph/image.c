@@ -16,6 +16,7 @@
 #define NAME_BYTES 512
 #define ID_BYTES   256
 #define LIST_PAGE  1024
+#define ERRNO_MAX  4095 /* -4095 - OFFSET: what librados compares differs there (rados_write_op_cmpext) */
 
 const char *image_header_object(const char *id, char buf[static IMAGE_ID_LEN + 16])
 {
@@ -211,18 +212,20 @@ static int directory_rename(const struct place *p, const char *from, const char 
     return 0;
 }
 
-/* Removes rbd_id.NAME if it still names this image. */
+/* Removes rbd_id.NAME if it still names this image, in one step: who takes the name meanwhile keeps it. */
 static int id_object_remove(const struct place *p, const char *name, const char *id, struct error *err)
 {
-    char object[NAME_BYTES], still[IMAGE_ID_LEN + 1];
-    int rc = image_id_object(p, name, still, err);
-    if (rc == -ENOENT || (rc == 0 && strcmp(still, id) != 0))
-        return 0;
-    if (rc < 0)
-        return rc;
+    char object[NAME_BYTES], data[IMAGE_ID_LEN + 8];
     (void)snprintf(object, sizeof object, "rbd_id.%s", name);
-    rc = rados_remove(p->io, object);
-    return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot remove %s", object) : 0;
+    rados_write_op_t op = rados_create_write_op();
+    rados_write_op_cmpext(op, data, encode_string(data, id), 0, NULL);
+    rados_write_op_remove(op);
+    int rc = rados_write_op_operate(op, p->io, object, NULL, 0);
+    rados_release_write_op(op);
+    if (pool_is_gone(p, rc, err))
+        return err->code;
+    bool others = rc <= -ERRNO_MAX;
+    return rc < 0 && rc != -ENOENT && !others ? place_error(p, rc, err, "cannot remove %s", object) : 0;
 }
 
 /* The first write: rbd_id.NAME, made by exactly one. Ours already is success: a write that timed out may have

@@ -65,3 +65,18 @@ def until_looked(world, daemon):
     except TookTooLong:
         assert daemon.alive()
         return []
+
+
+@pytest.mark.parametrize("whose", ("its", "another's"))
+def test_a_rename_is_finished_without_the_name_that_others_took(world, daemon, whose):
+    """The last of a rename's three writes is due: the old name goes, unless it is another image's by now."""
+    daemon.create("db", size="64M", fstype="ext4")
+    daemon.create("other", size="64M", fstype="ext4")
+    image = "db" if whose == "its" else "other"
+    world.cluster.rados("cp", f"rbd_id.{image}", "rbd_id.rbdvol.new.old")
+    mark = {"version": 1, "final": "db", "temp": "rbdvol.new.old", "since": LONG_AGO, "host": "elsewhere", "boot_id": "0"}
+    world.cluster.rbd("image-meta", "set", "rbd/db", "rbdvol.making", json.dumps(mark))
+    daemon.mount("db", "a")
+    daemon.unmount("db", "a")
+    assert "rbdvol.making" not in world.cluster.metadata("db")
+    assert ("rbd_id.rbdvol.new.old" in world.cluster.objects("rbd_id.")) == (whose != "its")
