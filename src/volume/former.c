@@ -88,3 +88,9 @@ bool former_has(struct volumes *e, const char *address)
             return true;
     return false;
 }
+
+bool former_is_present(struct volumes *e, const char *address)
+{
+    LOCK_SCOPE(&e->lock);
+    return e->nclients > e->earlier && strcmp(e->clients[e->nclients - 1], address) == 0;
+}

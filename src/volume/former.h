@@ -15,3 +15,6 @@ void former_add(void *arg, const char *address);
 
 /* Was this client one of ours, and is not the present one? */
 bool former_has(struct volumes *e, const char *address);
+
+/* Is it the present one? */
+bool former_is_present(struct volumes *e, const char *address);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -10,6 +11,7 @@
 #include "ceph/blocklist.h"
 #include "ceph/imageadmin.h"
 #include "ceph/ping.h"
+#include "volume/former.h"
 #include "volume/hindrance.h"
 
 #define PING_S       1u
@@ -179,15 +181,50 @@ static int look_at_rest(struct volumes *e, const struct place *p, const char *id
     }
 }
 
-static int fence_former(const struct place *p, const struct image_name *name, const char *id,
-                        const struct ownership *o, struct ctl *ctl, struct error *err)
+/* Each mapping's client has one image in its life. */
+static bool maps_another(struct volumes *e, const char *id, const char *address)
+{
+    size_t n;
+    bool found = false;
+    struct volume **all = registry_all(&e->registry, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct mapping *m = &all[i]->mapping;
+        pthread_mutex_lock(&all[i]->lock);
+        found |= m->mapper && strcmp(m->address, address) == 0 && strcmp(m->image_id, id) != 0;
+        pthread_mutex_unlock(&all[i]->lock);
+        registry_release(&e->registry, all[i]);
+    }
+    free(all);
+    return found;
+}
+
+/* Whose the lock is, the OSD says; whose it was, only the record, and that is what its writer says. */
+static int check_former(struct volumes *e, const struct image_name *name, const char *id,
+                        const struct owner_record *r, struct error *err)
+{
+    char object[IMAGE_ID_LEN + 16];
+    if (!maps_another(e, id, r->address) && !former_is_present(e, r->address))
+        return 0;
+    return error_set(
+        err, -EPERM,
+        "its owner record is false, and nobody is fenced for it: the client that it names, %s, is "
+        "this host's own and never had this image; the record was written from %s; `rados -p %s%s%s "
+        "rmxattr %s lock." OWNER_LOCK "` takes it away",
+        r->address, r->holder.address, name->pool, name->ns[0] ? " -N " : "", name->ns,
+        image_header_object(id, object));
+}
+
+static int fence_former(struct volumes *e, const struct place *p, const struct image_name *name,
+                        const char *id, const struct ownership *o, struct ctl *ctl, struct error *err)
 {
     const struct owner_record *r = &o->former;
-    int rc =
-        takeover_fence(p, name, r->address,
-                       o->former_watches ? "it has the image open, and lost its lock"
-                                         : "its lock was taken away, and it may have writes on their way",
-                       ctl, err);
+    int rc = check_former(e, name, id, r, err);
+    if (rc < 0)
+        return rc;
+    rc = takeover_fence(p, name, r->address,
+                        o->former_watches ? "it has the image open, and lost its lock"
+                                          : "its lock was taken away, and it may have writes on their way",
+                        ctl, err);
     if (rc < 0)
         return error_prefix(
             err,
@@ -221,7 +258,7 @@ static int take(struct volumes *e, const struct place *p, const struct image_nam
     if (!ownership_same(judged, &now))
         return error_set(err, -EAGAIN, "its owner has just changed; try again");
     if (may_write(e, &now, use))
-        rc = fence_former(p, name, id, &now, ctl, err);
+        rc = fence_former(e, p, name, id, &now, ctl, err);
     if (rc < 0 || now.kind == OWNER_NONE)
         return rc;
     if (!why)

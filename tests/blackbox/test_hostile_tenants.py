@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Somebody else with access to the same pool, who writes what rbdvol reads: an image's spec. The daemon lives, its other volumes work,
-nothing is mounted that should not be, and no terminal and no log sees what it should not."""
+"""Somebody else with access to the same pool, who writes what rbdvol reads: metadata, locks, names, the trash, its notes on what is
+pending, and the file system itself. The daemon lives, its other volumes work, nothing is mounted that should not be, and no
+terminal and no log sees what it should not."""
 
 import json
+import os
 import re
+import shutil
+import stat
 import subprocess
 
+import image
 import mounts
 import pytest
+from tidy import ESCAPE, everything_is_tidy, is_tidy, works
+from waiting import until
 
 SMALL = {"size": "64M", "fstype": "ext4"}
-ESCAPE = "\x1b[2J\x1b]0;forged\x07\x9b1m\u202eforged\n<3>forged\r"
-UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def good(**more):
@@ -42,33 +47,6 @@ def put(cluster, header, key, value):
                    capture_output=True, timeout=60)
 
 
-def is_tidy(text, what):
-    found = UNPRINTABLE.search(text)
-    assert not found, f"{what} has {found[0]!r}: {text[max(0, found.start() - 60):found.end() + 20]!r}"
-
-
-def everything_is_tidy(daemon, *names):
-    """All that tells people something, and the log."""
-    shown = [("ls",), ("status",), ("trash", "ls")] + [("show", name) for name in names]
-    for words in shown:
-        done = daemon.cli(*words)
-        is_tidy(done.stdout + done.stderr, " ".join(words))
-        done = daemon.cli(words[0], *words[1:], "--json")
-        is_tidy(done.stdout + done.stderr, " ".join(words) + " --json")
-    with open(daemon.log, "rb") as f:
-        log = f.read().decode()
-    is_tidy(log, "the log")
-    assert all(re.match(r"<[3-7]>", line) for line in log.splitlines()), "a line of the log that the daemon did not begin"
-
-
-def works(daemon, name="mine"):
-    """What has nothing to do with all this goes on."""
-    assert daemon.alive()
-    point = daemon.mount(name, "me")
-    assert mounts.at(point)
-    daemon.unmount(name, "me")
-
-
 @pytest.fixture
 def tenants(world, daemon):
     """A volume of ours, and one that a hostile tenant can write: (daemon, cluster, header of that one)."""
@@ -92,3 +70,185 @@ def test_a_spec_that_rbdvol_would_never_have_written_is_refused(tenants, which):
     daemon.call("Create", {"Name": "theirs", "Opts": {"size": "64M"}})
     daemon.call("Create", {"Name": "copy", "Opts": {"from": "theirs"}})
     assert "copy" not in daemon.names()
+
+
+@pytest.mark.parametrize("key", ["rbdvol.making", "rbdvol.rolling", "rbdvol.trashed", "rbdvol.hindrance", "rbdvol.growing", "rbdvol.later", "conf_rbd_cache", "conf_x",
+                                 ESCAPE.replace("\n", "")])
+def test_other_metadata_of_any_kind_ends_no_daemon_and_does_not_format(tenants, key):
+    daemon, cluster, header = tenants
+    before = image.checksum(cluster, "rbd/theirs")
+    for value in (b"", b"\0" * 1000, b"%s%n" * 100, ESCAPE.encode(), b'{"final":"mine","temp":"theirs","since":1}',
+                  b'{"final":"../../x","temp":"' + b"t" * 4000 + b'","since":-1}', b'{"address":"x","what":"\\u001b[2J","since":1}',
+                  b"[" * 4000, b"A" * (1 << 20)):
+        put(cluster, header, key, value)
+        reply = daemon.call("Mount", {"Name": "theirs", "ID": "a"})
+        is_tidy(reply.body.decode(), "the answer")
+        assert reply.status in (200, 500)
+        daemon.unmount("theirs", "a")
+        assert "mine" in daemon.names()
+        daemon.get("mine")
+    until(lambda: not daemon.mappers(), "the mapping to be taken down", 30)
+    if reply.status == 500:
+        assert image.checksum(cluster, "rbd/theirs") == before
+
+
+def record(cluster, header, lock, cookie, seconds=0):
+    """What the owner of an image, or who is at work on it, says of itself."""
+    subprocess.run(["rados", "-c", cluster.conf, "-p", "rbd", "lock", "get", header, lock, "--lock-cookie", cookie, "--lock-duration",
+                    str(seconds)], capture_output=True, check=True, timeout=60)
+
+
+COOKIES = (ESCAPE, "%s%n/%s/%s/%s/%s/%s", "h" * 4000 + "/m/b/i/0123456789abcdef/1.2.3.4:0/5", f"{ESCAPE}/m/b/i/0123456789abcdef/1.2.3.4:0/5",
+           "h/m/b/i/m/; ceph osd blocklist add 0.0.0.0/0", "h/m/b/i/m/0.0.0.0:0/0", "h/m/b/i/m/1.2.3.0/24", "host/m/b/i/../../../x",
+           "/" * 200, "host/m/b/i/m/")
+
+
+@pytest.mark.parametrize("lock, cookies", [("rbdvol", COOKIES[:5]), ("rbdvol", COOKIES[5:]), ("rbdvol.ctl", COOKIES[:4])])
+def test_hostile_records_of_owners_are_told_tidily(tenants, lock, cookies):
+    daemon, cluster, header = tenants
+    for cookie in cookies:
+        record(cluster, header, lock, cookie, 1 if lock == "rbdvol.ctl" else 0)
+        reply = daemon.call("Mount", {"Name": "theirs", "ID": "a"})
+        is_tidy(reply.body.decode(), "the answer")
+        daemon.call("Get", {"Name": "theirs"})
+        is_tidy(daemon.cli("status").stdout + daemon.cli("show", "theirs").stdout, "what is shown")
+        daemon.unmount("theirs", "a")
+        until(lambda: not daemon.mappers(), "the mapping to be taken down", 30)
+        for name, lockers in cluster.locks(header).items():
+            for one in lockers:
+                subprocess.run(["rados", "-c", cluster.conf, "-p", "rbd", "lock", "break", header, name, one["name"], "--lock-cookie", one["cookie"]],
+                               capture_output=True, check=False, timeout=60)
+        # nobody was fenced for a word of theirs: not the whole world, and not a network
+        assert not [entry for entry in cluster.blocklist() if "0.0.0.0" in str(entry) or "/24" in str(entry)]
+
+
+def watcher(cluster, name):
+    """The address of the one client that has an image open."""
+    return re.search(r"watcher=(\S+) ", cluster.watchers(cluster.header(name))[0])[1]
+
+
+@pytest.mark.parametrize("victim", ["mapper", "daemon"])
+def test_a_record_that_names_this_hosts_own_client_does_not_have_it_fenced(tenants, victim):
+    """A record whose lock is gone tells of a client that is fenced before anybody else writes. It is what its writer says."""
+    daemon, cluster, header = tenants
+    point = daemon.mount("mine", "me")
+    address = watcher(cluster, "mine")
+    if victim == "daemon":
+        address, = [a for a in cluster.clients() if a != address]
+    record(cluster, header, "rbdvol", f"host9/{'9' * 32}/00000000-0000-0000-0000-000000000009/rbd/0123456789abcdef/{address}")
+    err = daemon.refused("Mount", Name="theirs", ID="a")
+    is_tidy(err, "the refusal")
+    assert address in err, err
+    assert not cluster.blocklist()
+    with open(f"{point}/file", "w", encoding="ascii") as f:
+        f.write("x")
+        os.fsync(f.fileno())
+    assert daemon.get("mine")["Status"]["state"] == "mounted"
+    daemon.unmount("mine", "me")
+    cluster.rados(*re.search("`rados -p rbd (.*)`", err)[1].split())  # as the message has it
+    daemon.mount("theirs", "a")
+    daemon.unmount("theirs", "a")
+
+
+def test_names_of_images_in_the_pool_and_the_trash_are_listed_or_left_out(tenants):
+    daemon, cluster, _ = tenants
+    names = ["with blank", "-dash", "ünï\u202eforged", "\x1b[2J", "a\x9b1m", "%s%n", "..", "x" * 200, "line\nline", "$(id)", "a;b"]
+    for name in names:
+        cluster.rbd("create", "--size", "4", "--pool", "rbd", "--image", name)
+    assert sorted(daemon.names()) == ["mine", "theirs"]
+    everything_is_tidy(daemon)
+    for name in names:
+        cluster.rbd("trash", "mv", "--pool", "rbd", "--image", name)
+    everything_is_tidy(daemon)
+    for name in names:
+        is_tidy(daemon.cli("trash", "restore", name).stderr, "the refusal")
+    assert sorted(daemon.names()) == ["mine", "theirs"]
+
+
+def test_notes_of_what_is_pending_make_the_collector_touch_nothing_of_ours(world, tenants):
+    """The collector finishes what these notes say was begun: at its start, so at the daemon's."""
+    daemon, cluster, _ = tenants
+    cluster.rbd("snap", "create", "rbd/mine@keep")
+    ids = cluster.info("mine")["id"]
+    for key in ("", f"{ids}/keep", f"mine@keep", f"{ids}@keep", f"{ids} keep", "../../x", ESCAPE, "%n%s", "k" * 3000):
+        for value in (b"0", b"-1", b"99999999999999999999", b"\0\xff", ESCAPE.encode()):
+            subprocess.run(["rados", "-c", cluster.conf, "-p", "rbd", "setomapval", "rbdvol.pending", key or "-"], input=value,
+                           capture_output=True, check=False, timeout=60)
+    daemon.restart().await_cluster()
+    works(daemon)
+    assert [s["name"] for s in json.loads(cluster.rbd("snap", "ls", "rbd/mine", "--format", "json"))] == ["keep"]
+    cluster.rbd("snap", "rm", "--no-progress", "rbd/mine@keep")
+    cluster.rados("rm", "rbdvol.pending")
+
+
+# -- a file system that was made to harm whoever mounts it
+
+
+def made_by_others(cluster, name, *words, tree=None):
+    with image.scratch(64 << 20) as path:
+        subprocess.run(["mkfs.ext4", "-q", "-F", *(["-d", tree] if tree else []), *words, path], check=True, capture_output=True)
+        image.import_file(cluster, path, f"rbd/{name}")
+    cluster.rbd("feature", "enable", f"rbd/{name}", "exclusive-lock", "--no-progress") if "exclusive-lock" not in cluster.info(name)["features"] else None
+
+
+@pytest.fixture
+def harmful(world):
+    """A tree with a setuid program, device nodes, and links that lead out of it."""
+    tree = os.path.join(world.dir, "tree")
+    os.mkdir(tree, 0o777)
+    shutil.copy("/usr/bin/id", f"{tree}/id")
+    os.chmod(f"{tree}/id", 0o6755)
+    os.mknod(f"{tree}/mem", 0o666 | stat.S_IFCHR, os.makedev(1, 1))
+    os.mknod(f"{tree}/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    os.symlink("/etc", f"{tree}/etc")
+    os.chmod(tree, 0o777)
+    yield tree
+    shutil.rmtree(tree)
+
+
+def as_nobody(*words):
+    return subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words], capture_output=True, text=True, check=False,
+                          timeout=30)
+
+
+@pytest.mark.parametrize("spec", [None, b'{"version":1,"fstype":"ext4"}', b'{"version":1,"fstype":"ext4","mount-options":"suid+dev+exec"}',
+                                  b'{"version":1,"fstype":"ext4","mount-options":"nosuid+nodev+suid+dev","fresh":true,"mode":511}'])
+def test_setuid_programs_and_devices_on_an_image_are_not_in_force(world, daemon, harmful, spec):
+    """Whatever its spec says: this host's own mount-options are nodev and nosuid."""
+    made_by_others(world.cluster, "evil", tree=harmful)
+    if spec:
+        put(world.cluster, world.cluster.header("evil"), "rbdvol.spec", spec)
+    os.chmod(world.dir, 0o755)
+    point = daemon.mount("evil", "a")
+    assert {"nosuid", "nodev"} <= set(mounts.at(point).options.split(","))
+    assert as_nobody(f"{point}/id", "-u").stdout.split() == ["65534"]
+    with pytest.raises(PermissionError):
+        open(f"{point}/null", "rb")
+    daemon.unmount("evil", "a")
+
+
+def test_a_link_in_place_of_lost_and_found_or_of_the_root_leads_nowhere(world, daemon, harmful):
+    """The first mount takes lost+found away, and sets the root's owner and mode."""
+    outside = os.path.join(world.dir, "outside")
+    os.mkdir(outside, 0o700)
+    made_by_others(world.cluster, "evil", tree=harmful)
+    with image.exported(world.cluster, "rbd/evil") as path:
+        for command in ("rmdir lost+found", f"symlink lost+found {outside}"):
+            subprocess.run(["debugfs", "-w", "-R", command, path], check=True, capture_output=True)
+        world.cluster.rbd("rm", "--no-progress", "rbd/evil")
+        image.import_file(world.cluster, path, "rbd/evil")
+    put(world.cluster, world.cluster.header("evil"), "rbdvol.spec", json.dumps(good(fresh=True, uid=77, mode=0o777)).encode())
+    reply = daemon.call("Mount", {"Name": "evil", "ID": "a"})
+    assert reply.status in (200, 500)
+    assert stat.S_IMODE(os.stat(outside).st_mode) == 0o700 and os.stat(outside).st_uid == 0
+    assert os.path.isdir(outside)
+    daemon.unmount("evil", "a")
+
+
+@pytest.mark.parametrize("label", [ESCAPE.replace("\n", "")[:12], "%s%n%s%n", "../../../x"])
+def test_labels_and_file_systems_that_lie_about_themselves_are_told_tidily(world, daemon, label):
+    made_by_others(world.cluster, "evil", "-L", label)
+    reply = daemon.call("Mount", {"Name": "evil", "ID": "a"})
+    is_tidy(reply.body.decode(), "the answer")
+    daemon.unmount("evil", "a")
+    everything_is_tidy(daemon, "evil")

@@ -4,13 +4,13 @@ users of the host."""
 
 import json
 import os
-import re
 import socket
 import subprocess
 
 import pytest
 import rpc
 from pace import patience
+from tidy import is_tidy, log_is_whole
 
 # (what stands in the JSON, as bytes between the quotes)
 TEXTS = {
@@ -26,23 +26,6 @@ NAMED = ("Create", "Remove", "Mount", "Unmount", "Get", "Path", "/Rbdvol.Release
          "/Rbdvol.Trash.Restore", "/Rbdvol.Snap.Create", "/Rbdvol.Snap.Remove", "/Rbdvol.Snap.Rollback", "/Rbdvol.Remove")
 OPTIONS = ("size", "pool", "namespace", "fstype", "mkfs-options", "mount-options", "uid", "mode", "sharing", "ro", "from", "object-size",
            "data-pool", "features", "encrypt", "qos-bps", "remove", "mapper")
-# what no line for people has: control characters (C1, too), and what changes the direction of a text or ends a line of it
-UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def is_tidy(text, what):
-    found = UNPRINTABLE.search(text)
-    assert not found, f"{what} has {found[0]!r}: {text[max(0, found.start() - 60):found.end() + 20]!r}"
-
-
-def log_is_whole(daemon):
-    """Each line is one that the daemon began, and drives no terminal."""
-    with open(daemon.log, "rb") as f:
-        text = f.read().decode()  # it is UTF-8 altogether
-    is_tidy(text, "the log")
-    for line in text.splitlines():
-        assert re.match(r"<[3-7]>", line), f"a line of the log that the daemon did not begin: {line!r}"
-        assert not line[3:].startswith("<3>"), line
 
 
 def refused_tidily(daemon, method, body):

@@ -340,6 +340,31 @@ static void who_is_fenced_for_a_short_time_only_is_not_mounted_over(void **state
     assert_true(fake_is_fenced(OWNER));
 }
 
+/* Whoever may write to the pool may write a record that names anybody. */
+static void nobody_here_is_fenced_for_a_record_on_an_image_that_was_never_his(void **state)
+{
+    struct fixture *f = *state;
+    struct error err = { 0 };
+    char cookie[200];
+    struct fake_image *mine = fake_volume_add(NULL, "mine"), *i = fake_volume_add(NULL, "db");
+    former_add(f->engine, "192.0.2.1:0/99");
+    assert_int_equal(fixture_mount(f, "mine", ID, &err), 0);
+    const char *own[] = { fake_image_lock(mine, "rbd_lock")->holder.address, "192.0.2.1:0/99" };
+    for (size_t n = 0; n < 2; n++) {
+        (void)snprintf(cookie, sizeof cookie, "host9/m/b/rbd/abc/%s", own[n]);
+        if (n > 0)
+            fake_image_lock(i, "rbdvol")->held = false;
+        fake_image_lock_set(i, "rbdvol", cookie, "", "192.0.2.66:0/6");
+        assert_int_equal(fixture_mount(f, "db", ID, &err), -EPERM);
+        if (!strstr(err.msg, own[n]) || !strstr(err.msg, "written from 192.0.2.66:0/6"))
+            fail_msg("%s", err.msg);
+        assert_false(fake_is_fenced(own[n]));
+        fixture_settle(f);
+        assert_null(fake_image_lock(i, "rbdvol.ctl"));
+    }
+    assert_int_equal(fixture_rung(f, "mine"), RUNG_MOUNTED);
+}
+
 /* The lock goes first, the record a moment later. */
 static void an_orderly_unmount_elsewhere_is_not_fenced(void **state)
 {
@@ -508,6 +533,7 @@ int main(void)
         TEST(whose_lock_was_taken_away_is_fenced_before_anybody_writes),
         TEST(both_are_fenced_who_has_the_lock_and_whose_was_taken_away),
         TEST(who_is_fenced_for_a_short_time_only_is_not_mounted_over),
+        TEST(nobody_here_is_fenced_for_a_record_on_an_image_that_was_never_his),
         TEST(an_orderly_unmount_elsewhere_is_not_fenced),
         TEST(a_lock_that_comes_back_is_seen),
         TEST(what_is_known_to_have_ended_here_needs_no_fence),
