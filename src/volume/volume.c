@@ -70,13 +70,6 @@ void volume_says(struct volume *v, const char *what)
     v->busy = what;
 }
 
-void volume_set_rung(struct volume *v, enum rung rung)
-{
-    LOCK_SCOPE(&v->lock);
-    v->rung = rung;
-    pthread_cond_broadcast(&v->changed);
-}
-
 const char *volume_state(const struct volume *v)
 {
     static const char *const names[] = {

@@ -112,9 +112,6 @@ void volume_gate_leave(struct volume *v);
 /* What the gate's owner is at now; for messages and status. what is a static string. */
 void volume_says(struct volume *v, const char *what);
 
-/* Sets the rung; wakes who waits. */
-void volume_set_rung(struct volume *v, enum rung rung);
-
 /* "detached", "mapped", "mounted", "lost", ... for status. With the lock held. */
 const char *volume_state(const struct volume *v);
 

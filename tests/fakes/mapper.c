@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "fakes/calls.h"
 #include "fakes/world.h"
@@ -17,16 +19,27 @@ static struct entry {
     struct mapping m;
     struct fake_image *image;
     struct mapping_health health;
+    int speaks;       /* the other end of its control; 0: it has none */
 } mappings[MAPPINGS]; /* the world's lock guards all that is here */
 static unsigned next;
 static char refusal[128];
 static const struct mapper *used = &mapper_fuse;
-static bool waiting;
+static bool waiting, controlled;
 static const char *lock_tag = MANAGED;
 static struct fake_asked asked_last;
 
+static void fall_silent(struct entry *e)
+{
+    if (e->speaks)
+        (void)close(e->speaks);
+    e->speaks = 0;
+}
+
 void fake_mappings_reset(void)
 {
+    for (size_t i = 0; i < MAPPINGS; i++)
+        fall_silent(&mappings[i]);
+    controlled = false;
     lock_tag = MANAGED;
     asked_last = (struct fake_asked){ 0 };
     memset(mappings, 0, sizeof mappings);
@@ -39,6 +52,11 @@ void fake_mappings_reset(void)
 void fake_mapping_waits(void)
 {
     waiting = true;
+}
+
+void fake_mapper_control(void)
+{
+    controlled = true;
 }
 
 void fake_mapper_locks_as(const char *tag)
@@ -94,6 +112,7 @@ void fake_mapping_kill(const char *image)
     if (e) {
         pid = e->m.pid;
         e->used = false;
+        fall_silent(e);
     }
     fake_unlock();
     fake_process_end(pid);
@@ -144,6 +163,8 @@ void fake_mapping_health(const char *image, const struct mapping_health *h)
     struct entry *e = find(image);
     if (e)
         e->health = *h;
+    if (e && e->speaks && send(e->speaks, h, sizeof *h, MSG_NOSIGNAL) < 0)
+        fall_silent(e);
     fake_unlock();
 }
 
@@ -177,8 +198,15 @@ static int map_image(struct fake_image *image, const struct image_name *name, bo
     if (!ro && lock_tag)
         fake_image_lock_set(image, "rbd_lock", "auto 1", lock_tag, m.address);
     fake_image_watch(image, m.address, true);
-    *e = (struct entry){ true, m, image, { .state = MAPPING_READY, .opens = 1 } };
+    *e = (struct entry){
+        .used = true, .m = m, .image = image, .health = { .state = MAPPING_READY, .opens = 1 }
+    };
     *ret = m;
+    int ends[2];
+    if (controlled && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
+        ret->control = ends[0];
+        e->speaks = ends[1];
+    }
     if (used->needs_cluster) /* the kernel does not tell its client's address */
         ret->address[0] = '\0';
     return 0;
@@ -259,6 +287,9 @@ static int unmap(const struct mapper_host *host, struct mapping *m, moment deadl
     int rc = fake_call("unmap", m->name.image, err);
     if (rc < 0 && rc != -EIO)
         return rc;
+    if (m->control >= 0)
+        (void)close(m->control);
+    m->control = -1;
     fake_lock();
     struct entry *e = entry_of(m);
     struct fake_image *image = e ? e->image : NULL;
@@ -270,6 +301,7 @@ static int unmap(const struct mapper_host *host, struct mapping *m, moment deadl
     if (e) {
         e->used = false;
         e->m.file[0] = '\0';
+        fall_silent(e);
     }
     fake_unlock();
     if (e) {
@@ -291,11 +323,20 @@ static int health(struct mapping *m, struct mapping_health *ret, struct error *e
     return 0;
 }
 
-static int hear(int control, struct mapping_health *ret)
+static int ask(int control)
 {
     (void)control;
-    (void)ret;
-    return 0;
+    return fake_call("ask", "", NULL);
+}
+
+static int hear(int control, struct mapping_health *ret)
+{
+    struct mapping_health h;
+    ssize_t n = recv(control, &h, sizeof h, MSG_DONTWAIT);
+    if (n <= 0)
+        return n < 0 ? 0 : -EPIPE;
+    *ret = h;
+    return 1;
 }
 
 static int fail(const struct mapping *m, struct error *err)
@@ -303,8 +344,10 @@ static int fail(const struct mapping *m, struct error *err)
     int rc = fake_call("fail", m->name.image, err);
     fake_lock();
     struct entry *e = rc == 0 ? entry_of(m) : NULL;
-    if (e)
+    if (e) {
         e->used = false;
+        fall_silent(e);
+    }
     fake_unlock();
     if (e) {
         fake_process_end(m->pid);
@@ -400,6 +443,7 @@ const struct mapper mapper_fuse = {
     .alive = mapper_alive,
     .health = health,
     .change = change,
+    .ask = ask,
     .hear = hear,
     .fail = fail,
     .waits = waits,
@@ -407,12 +451,19 @@ const struct mapper mapper_fuse = {
     .find = find_all,
 };
 
+static int verify(const struct mapping *m, const struct device_node *node, struct error *err)
+{
+    (void)node;
+    return fake_call("verify", m->name.image, err);
+}
+
 /* One whose client nobody can ask. */
 static const struct mapper mapper_kernel = {
     .name = "kernel",
     .needs_cluster = true,
     .probe = probe,
     .map = map,
+    .verify = verify,
     .unmap = unmap,
     .alive = mapper_alive,
     .health = health,

@@ -111,6 +111,8 @@ void fake_rename_stops_after(unsigned writes, int code);
 void fake_mapper_refuse(const char *why);
 /* Mappings are made from now on by a mapper whose client cannot be asked, nor tells its address. */
 void fake_mapper_kernel(void);
+/* Mappings are made from now on with a process to listen to: what fake_mapping_health says is news. */
+void fake_mapper_control(void);
 /* The lock that a mapping takes has this tag from now on; NULL: it takes none. */
 void fake_mapper_locks_as(const char *tag);
 /* What the last mapping was asked for: may these do it, and with which passphrase ("": none)? */
