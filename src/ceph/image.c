@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "ceph/answer.h"
+#include "ceph/clustertime.h"
 #include "ceph/imageheader.h"
 
 #define DIRECTORY  "rbd_directory"
@@ -277,7 +278,7 @@ int image_name_age(const struct place *p, const char *name, int64_t *ret, struct
 {
     char object[NAME_BYTES];
     uint64_t size;
-    time_t written;
+    time_t written, now;
     (void)snprintf(object, sizeof object, "rbd_id.%s", name);
     int rc = rados_stat(p->io, object, &size, &written);
     if (pool_is_gone(p, rc, err))
@@ -286,8 +287,9 @@ int image_name_age(const struct place *p, const char *name, int64_t *ret, struct
         return error_set(err, rc, "no image '%s'", name);
     if (rc < 0)
         return place_error(p, rc, err, "cannot look at %s", object);
-    *ret = time(NULL) - written;
-    return 0;
+    rc = clustertime(p, &now, err);
+    *ret = rc < 0 ? 0 : now - written;
+    return rc;
 }
 
 int image_drop_name(const struct place *p, const char *name, const char *id, struct error *err)

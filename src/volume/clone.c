@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "ceph/clustertime.h"
 #include "ceph/imagesnaps.h"
 #include "ceph/pending.h"
 #include "host/fs.h"
@@ -246,6 +247,7 @@ int clone_make(struct birth *b, struct createopts *asked, struct error *err)
 
 struct left {
     const char *own; /* what keys of ours end with */
+    time_t now;      /* by the monitors */
     char (*keys)[PENDING_KEY_MAX + 1];
     size_t n;
 };
@@ -259,7 +261,7 @@ static bool ends_with(const char *text, const char *end)
 static void note(void *arg, const char *key, time_t since)
 {
     struct left *l = arg;
-    bool cut_off = ends_with(key, l->own) ? !is_live(key) : time(NULL) - since >= OLD_S;
+    bool cut_off = ends_with(key, l->own) ? !is_live(key) : l->now - since >= OLD_S;
     if (strncmp(key, "snap ", strlen("snap ")) != 0 || !cut_off)
         return;
     l->keys = reallocarray(l->keys, l->n + 1, sizeof *l->keys);
@@ -297,7 +299,9 @@ int clone_collect(struct volumes *e, const struct place *p, const struct image_n
 {
     char own[PENDING_KEY_MAX + 1];
     struct left left = { .own = own_mark(e, own) };
-    int rc = pending_each(p, note, &left, err);
+    int rc = clustertime(p, &left.now, err);
+    if (rc == 0)
+        rc = pending_each(p, note, &left, err);
     for (size_t i = 0; rc == 0 && i < left.n; i++) {
         struct error one;
         int done = collect(e, p, where, left.keys[i], &one);

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "ceph/clustertime.h"
 #include "ceph/imageadmin.h"
 #include "ceph/imagefill.h"
 #include "volume/clone.h"
@@ -44,19 +45,21 @@ static void note(void *arg, const char *name, const char *id)
     (void)snprintf(f->names[f->n++], sizeof *f->names, "%s", name);
 }
 
-/* Old, and with nobody at work on it? Locks it for the time of the decision. 1: yes, *lock is held. */
+/* Old, by the monitors' clock, and with nobody at work on it? Locks it for the time of the decision. 1: yes,
+ * *lock is held. */
 static int is_abandoned(struct volumes *e, const struct place *p, const struct image_name *name,
                         const char *id, const struct image_header *h, struct making *mark,
                         struct imagefill **lock, struct error *err)
 {
     struct ctl ctl;
+    time_t now;
     *mark = (struct making){ .since = h->created };
     if (h->making && making_decode(h->making, mark) < 0)
         return 0;
-    if (mark->since == 0 || time(NULL) - mark->since < OLD_S)
-        return 0;
-    int rc =
-        takeover_run(e, p, name, id, NULL, NULL, &ctl, err); /* its maker may be dead, and its lock left */
+    int rc = clustertime(p, &now, err);
+    if (rc < 0 || mark->since == 0 || now - mark->since < OLD_S)
+        return rc;
+    rc = takeover_run(e, p, name, id, NULL, NULL, &ctl, err); /* its maker may be dead, and its lock left */
     if (rc == 0) {
         rc = imagefill_open(p, name->image, lock, err);
         ctl_drop(p, &ctl);

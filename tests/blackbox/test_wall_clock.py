@@ -2,9 +2,11 @@
 """The wall clock of the daemon and its mappers jumps by an hour and by ten years (tests/clock/shim.c): nothing is deleted, dropped
 or taken for short-lived because of it, and nothing waits for ever."""
 
+import json
 import mmap
 import os
 import struct
+import time
 
 import pytest
 from daemon import BUILD
@@ -66,6 +68,33 @@ def test_mounted_volumes_live_through_it(world, clock):
         assert got["state"] == "mounted" and [h["ID"] for h in got["holders"]] == ["a"], got
     assert [read(f"{point}/file{n}") for n in range(len(JUMPS) + 1)] == [f"at {jump}" for jump in [*JUMPS, 0]]
     d.unmount("db", "a")
+
+
+def unfinished(cluster, name, since):
+    """As a Create of another host leaves it before it has locked it."""
+    cluster.rbd("create", f"rbd/{name}", "--size", "64")
+    mark = {"version": 1, "final": f"of-{name}", "temp": name, "since": int(since), "host": "elsewhere", "boot_id": "0"}
+    cluster.rbd("image-meta", "set", f"rbd/{name}", "rbdvol.making", json.dumps(mark))
+
+
+@pytest.mark.parametrize("jump", [HOUR, YEARS])
+def test_what_another_host_is_making_is_not_taken_for_abandoned(world, clock, jump):
+    cluster = world.cluster
+    unfinished(cluster, "rbdvol.new.young", time.time())
+    unfinished(cluster, "rbdvol.new.zz", time.time() - 2 * HOUR)
+    cluster.rbd("create", "rbd/rbdvol.new.first", "--size", "64")
+    header = cluster.header("rbdvol.new.first")
+    cluster.rados("cp", header, "kept")
+    cluster.rados("rm", header)  # which librbd makes last
+    clock.jump(jump)
+    clock.daemon(world)
+    until(lambda: "rbdvol.new.zz" in [entry["name"] for entry in cluster.trash()], "what is old to be collected", 30)
+    assert "rbdvol.new.young" in cluster.images()
+    assert "rbd_id.rbdvol.new.first" in cluster.objects("rbd_id.")
+    cluster.rados("cp", "kept", header)
+    cluster.rados("rm", "kept")
+    for name in ("young", "first"):
+        cluster.rbd("rm", "--no-progress", f"rbd/rbdvol.new.{name}")
 
 
 @pytest.mark.parametrize("removed_at", [0, -YEARS, YEARS])

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "ceph/clustertime.h"
 #include "fakes/calls.h"
 #include "fakes/world.h"
 
@@ -115,4 +116,13 @@ void cluster_status(struct cluster *c, struct cluster_status *ret)
                                     .fsid = "7d0a9cd4-0000-4000-8000-000000000000",
                                     .since = 1700000000 };
     (void)snprintf(ret->why, sizeof ret->why, "%s", state == FAKE_CLUSTER_UP ? "" : "no monitor answered");
+}
+
+int clustertime(const struct place *p, time_t *ret, struct error *err)
+{
+    (void)p;
+    int rc = fake_call("clustertime", "", err);
+    if (rc == 0)
+        *ret = time(NULL);
+    return rc;
 }
