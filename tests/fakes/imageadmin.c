@@ -159,9 +159,29 @@ int image_check_blank(const struct place *p, const char *id, struct error *err)
 int image_half_trashed_each(const struct place *p, void (*visit)(void *arg, const struct image_trashed *one),
                             void *arg, struct error *err)
 {
-    (void)visit;
-    (void)arg;
-    return fake_call("image_half_trashed_each", fake_pool_of(p)->name, err);
+    struct fake_image *image;
+    int rc = fake_call("image_half_trashed_each", fake_pool_of(p)->name, err);
+    for (size_t i = 0; rc == 0 && (image = fake_image_at(i)); i++) {
+        struct image_trashed one = { .moved = 1700000000 };
+        fake_lock();
+        bool half = image->used && image->half_trashed && image->pool == fake_pool_of(p);
+        memcpy(one.id, image->id, sizeof one.id);
+        memcpy(one.name, image->listed[0] ? image->listed : image->objects[0], sizeof one.name);
+        fake_unlock();
+        if (half)
+            visit(arg, &one);
+    }
+    return rc;
+}
+
+int image_purge_now(const struct place *p, const char *id, struct error *err)
+{
+    fake_lock();
+    const struct fake_image *image = fake_image_by_id(p, id);
+    bool needed = image && image->snapshots;
+    fake_unlock();
+    return needed ? error_set(err, -EBUSY, "image id %s has snapshots, or clones that need it", id)
+                  : image_purge(p, id, err);
 }
 
 int image_untrash(const struct place *p, const char *id, const char *name, struct error *err)
@@ -171,9 +191,9 @@ int image_untrash(const struct place *p, const char *id, const char *name, struc
         return rc;
     fake_lock();
     struct fake_image *image = fake_image_by_id(p, id);
-    bool trashed = image && image->trashed;
+    bool trashed = image && (image->trashed || image->half_trashed);
     if (trashed) {
-        image->trashed = false;
+        image->trashed = image->half_trashed = false;
         (void)snprintf(image->listed, sizeof image->listed, "%s", name);
         (void)snprintf(image->objects[0], sizeof image->objects[0], "%s", name);
     }

@@ -46,6 +46,16 @@ void fake_image_watch(struct fake_image *image, const char *address, bool watche
         }
 }
 
+void fake_watches_end(const char *address)
+{
+    fake_lock();
+    struct fake_image *image;
+    for (size_t i = 0; (image = fake_image_at(i)); i++)
+        if (image->used)
+            fake_image_watch(image, address, false);
+    fake_unlock();
+}
+
 int imagelock_holder(const struct place *p, const char *id, const char *lock, struct lock_holder *ret,
                      struct error *err)
 {

@@ -194,6 +194,11 @@ static struct fake_image *by_directory(const struct fake_pool *pool, const char 
     return NULL;
 }
 
+struct fake_image *fake_image_at(size_t i)
+{
+    return i < IMAGES ? &images[i] : NULL;
+}
+
 /* ---- ceph/image.h ---- */
 
 int image_id_object(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
@@ -230,6 +235,9 @@ int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_
 
 int image_name_of(const struct place *p, const char *id, char *name, size_t size, struct error *err)
 {
+    int rc = fake_call("image_name_of", id, err);
+    if (rc < 0)
+        return rc;
     LOCK_SCOPE(&world);
     const struct fake_image *image = fake_image_by_id(p, id);
     if (!image || !image->listed[0])
@@ -284,6 +292,7 @@ int image_read_header(const struct place *p, const char *id, struct image_header
                                   .making = copy_of(image->making),
                                   .rolling = copy_of(image->rolling),
                                   .growing = image->growing != NULL,
+                                  .trashed = image->half_trashed,
                                   .danger = copy_of(image->danger) };
     return 0;
 }
@@ -575,24 +584,4 @@ int image_restore(const struct place *p, const char *id, const char *name, struc
     (void)snprintf(image->listed, sizeof image->listed, "%s", name);
     (void)snprintf(image->objects[0], sizeof image->objects[0], "%s", name);
     return 0;
-}
-
-int image_purge_now(const struct place *p, const char *id, struct error *err)
-{
-    {
-        LOCK_SCOPE(&world);
-        const struct fake_image *image = fake_image_by_id(p, id);
-        if (image && image->snapshots)
-            return error_set(err, -EBUSY, "image id %s has snapshots, or clones that need it", id);
-    }
-    return image_purge(p, id, err);
-}
-
-void fake_watches_end(const char *address)
-{
-    fake_lock();
-    for (size_t i = 0; i < IMAGES; i++)
-        if (images[i].used)
-            fake_image_watch(&images[i], address, false);
-    fake_unlock();
 }

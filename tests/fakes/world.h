@@ -36,9 +36,10 @@ struct fake_image {
     char listed[256];     /* the name in the pool's directory; "": not there */
     char objects[2][256]; /* the names whose rbd_id objects give this id */
     bool trashed;
-    char was[256];   /* its name then */
-    time_t moved;    /* into the trash; 0: by another program */
-    uint64_t keep_s; /* and for how long */
+    bool half_trashed; /* a removal that was cut off: it has a name still, or half of one */
+    char was[256];     /* its name then */
+    time_t moved;      /* into the trash; 0: by another program */
+    uint64_t keep_s;   /* and for how long */
     uint64_t size;
     uint8_t order;
     uint64_t features;
@@ -154,6 +155,8 @@ void fake_process_end(pid_t pid);
 extern struct fake_pool fake_pools[FAKE_POOLS_MAX]; /* the world's lock guards it */
 struct fake_pool *fake_pool_find(const char *name, const char *ns);
 struct fake_pool *fake_pool_of(const struct place *p);
+/* One after the other, used or not; NULL: there are no more. */
+struct fake_image *fake_image_at(size_t i);
 /* With the lock held: by id; NULL: there is none. */
 struct fake_image *fake_image_by_id(const struct place *p, const char *id);
 struct fake_image *fake_image_any_pool(const struct image_name *name);
