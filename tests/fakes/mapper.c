@@ -362,6 +362,12 @@ static bool waits(const struct mapping *m)
     return waiting;
 }
 
+static void prepare(const struct mapper_host *host)
+{
+    (void)host;
+    (void)fake_call("prepare", "", NULL);
+}
+
 /* What its loop device is on is in the entry still. */
 static int reattach(const struct mapper_host *host, const struct mapper_image *asked, struct mapping *m,
                     moment deadline, struct error *err)
@@ -417,6 +423,8 @@ static int find_all(const struct mapper_host *host, bool (*found)(void *arg, con
         fake_lock();
         struct entry e = mappings[i];
         fake_unlock();
+        if (e.used && e.m.mapper->needs_cluster)
+            e.m.address[0] = '\0';
         if (e.used)
             (void)found(arg, &e.m);
     }
@@ -449,6 +457,7 @@ const struct mapper mapper_fuse = {
     .waits = waits,
     .reattach = reattach,
     .find = find_all,
+    .prepare = prepare,
 };
 
 static int verify(const struct mapping *m, const struct device_node *node, struct error *err)
@@ -493,7 +502,7 @@ int mapper_check_options(const char *words, struct error *err)
 
 const struct mapper *mapper_named(const char *name)
 {
-    return strcmp(name, "fuse") == 0 ? &mapper_fuse : NULL;
+    return strcmp(name, "fuse") == 0 ? &mapper_fuse : strcmp(name, "kernel") == 0 ? &mapper_kernel : NULL;
 }
 
 int mapper_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,

@@ -426,6 +426,50 @@ static void a_remove_waits_for_the_gate_and_not_for_ever(void **state)
     assert_non_null(fake_image_find("rbd", "db"));
 }
 
+/* ---- who had it, and is gone ---- */
+
+static void a_stale_holder_gives_way_and_the_volume_is_taken_down_first(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    char mountpoint[PATH_MAX];
+    struct grant *grant = NULL;
+    const struct caller caller = { .pid = 100 };
+    fake_volume_add(NULL, "db");
+    fake_process_add(100, 5);
+    assert_int_equal(
+        mount_volume(f->engine, "db", "one", &caller, clock_in_ms(10000), mountpoint, &grant, &err), 0);
+    mount_sent(f->engine, grant, true);
+    refuses(f, -EBUSY, "");
+    fake_process_end(100);
+    fake_mounted_elsewhere("pid 4711 (sh)"); /* its container runs on */
+    refuses(f, -EBUSY, "");
+    fake_mounted_elsewhere(NULL);
+    fake_trace_clear();
+    if (take_away(f, "db", &err) < 0)
+        fail_msg("%s", err.msg);
+    auto_free char *trace = fake_trace();
+    const char *umount = strstr(trace, "umount db"), *trash = strstr(trace, "trash db");
+    assert_true(umount && trash && umount < trash);
+}
+
+static void no_name_is_looked_for_endlessly(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    f->settings.remove = REMOVE_RENAME;
+    fake_volume_add(NULL, "db");
+    fake_fail("image_find zz_db", -ETIMEDOUT, 1);
+    refuses(f, -ETIMEDOUT, "");
+    fake_calls_reset();
+    assert_int_equal(take_away(f, "db", &err), 0);
+    unsigned looks = fake_count("image_find");
+    fake_volume_add(NULL, "db");
+    fake_fail_after("image_find", looks - 1, -EUCLEAN, FAKE_FOREVER); /* but for those of the volume itself */
+    refuses(f, -EEXIST, "there are 1000 images zz_db already");
+    fake_fail("image_find", 0, 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
@@ -434,6 +478,8 @@ int main(void)
         TEST(what_was_not_answered_in_time_says_so_and_is_taken_back),
         TEST(a_removal_that_is_asked_for_again_is_done),
         TEST(delete_goes_through_the_trash),
+        TEST(a_stale_holder_gives_way_and_the_volume_is_taken_down_first),
+        TEST(no_name_is_looked_for_endlessly),
         TEST(a_deletion_that_fails_after_the_move_is_a_removal),
         TEST(the_policy_rename_keeps_the_image_under_a_free_name),
         TEST(a_rename_that_was_cut_off_is_finished_by_a_look),
