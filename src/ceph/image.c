@@ -55,6 +55,14 @@ static bool pool_is_gone(const struct place *p, int rc, struct error *err)
     return rc == -ENOENT && place_check_pool(p, err) < 0;
 }
 
+/* librbd makes ids of hexadecimal digits. What else stands there, others wrote, and it would become a part of
+ * names, arguments and messages. */
+static bool is_id(const char *text)
+{
+    size_t n = strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    return n > 0 && text[n] == '\0';
+}
+
 /* What rbd_id.NAME holds, of which n bytes (or an error) were read. */
 static int take_id(const struct place *p, const char *name, const char *data, int n,
                    char id[static IMAGE_ID_LEN + 1], struct error *err)
@@ -65,7 +73,7 @@ static int take_id(const struct place *p, const char *name, const char *data, in
         return error_set(err, -ENOENT, "no image '%s'", name);
     if (n < 0)
         return place_error(p, n, err, "cannot look up image '%s'", name);
-    if (decode_string(data, (size_t)n, id, IMAGE_ID_LEN + 1) < 0)
+    if (decode_string(data, (size_t)n, id, IMAGE_ID_LEN + 1) < 0 || !is_id(id))
         return error_set(err, -EUCLEAN, "image '%s': its object rbd_id.%s cannot be read", name, name);
     return 0;
 }
@@ -181,6 +189,8 @@ int image_search_end(struct image_search *search, char id[static IMAGE_ID_LEN + 
     int n = answer_take(&s->id_answer);
     int in_directory =
         directory_read_end(s->place, &s->directory, &s->directory_answer, listed, sizeof listed, err);
+    if (in_directory == 0 && !is_id(listed))
+        in_directory = error_set(err, -EUCLEAN, "the pool's directory cannot be read at '%s'", s->name);
     if (in_directory < 0 && in_directory != -ENOENT)
         return in_directory;
     int by_name = take_id(s->place, s->name, s->data, n, own, &why);
