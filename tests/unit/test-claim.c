@@ -336,6 +336,46 @@ static void a_mapper_is_kept_ready_where_that_is_wanted(void **state)
     fake_wait_count("prepare", 1);
 }
 
+/* Part of a command that somebody types, it would be another. */
+static void a_dangerous_key_is_named_unless_its_name_is_odd(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_set(&i->danger, "conf_rbd_cache");
+    refuses(f, -EINVAL, "`rbd image-meta remove rbd/db conf_rbd_cache` takes it away");
+    fake_image_set(&i->danger, "conf_rbd_cache;reboot");
+    refuses(f, -EINVAL, "of an odd name, would undo the safety of its lock");
+    fake_image_set(&i->danger, NULL);
+    mounts(f);
+    unmounts(f);
+}
+
+static bool is_asked(const struct volume *v, unsigned n)
+{
+    (void)n;
+    return v->loss.ask_at != 0 && !v->busy;
+}
+
+static void who_has_what_was_lost_is_said_once(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    mounts(f);
+    fake_mapping_kill("db");
+    fixture_wait(f, "db", is_asked, 0);
+    struct volume *v = fixture_volume(f, "db");
+    unsigned asked = fake_count("imagelock_holder");
+    pthread_mutex_lock(&v->lock);
+    v->loss.ask_at = 0;
+    pthread_mutex_unlock(&v->lock);
+    fake_wait_count("imagelock_holder", asked + 2);
+    fixture_wait(f, "db", is_asked, 0);
+    assert_non_null(strstr(v->loss.now, "its lock is still that of the lost mapping"));
+    registry_release(&f->engine->registry, v);
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_test_setup, fixture_test_teardown)
 
 int main(void)
@@ -355,6 +395,8 @@ int main(void)
         TEST(the_summary_counts_what_is_wrong),
         TEST(while_it_looks_for_what_is_mapped_nothing_is_mapped),
         TEST(a_mapper_is_kept_ready_where_that_is_wanted),
+        TEST(a_dangerous_key_is_named_unless_its_name_is_odd),
+        TEST(who_has_what_was_lost_is_said_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

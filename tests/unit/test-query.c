@@ -9,6 +9,7 @@
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
 #include "volume/query.h"
+#include "volume/trim.h"
 
 static const char *text_of(const json_t *j, const char *key)
 {
@@ -336,6 +337,23 @@ static void a_name_without_a_pool_keeps_its_meaning_for_its_holder(void **state)
     assert_int_equal(fake_mount_count(), 0);
 }
 
+static void a_snapshot_is_shown_to_be_read_only_and_not_trimmed(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    json_auto_t *told = NULL;
+    fake_image_set(&fake_volume_add(NULL, "db")->spec,
+                   "{\"version\":1,\"fstype\":\"xfs\",\"snapshot\":true,\"ro\":true}");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    json_auto_t *status = query_status(f->engine);
+    const json_t *volume = json_array_get(json_object_get(status, "Volumes"), 0);
+    assert_true(json_is_true(json_object_get(volume, "ReadOnly")));
+    assert_int_equal(trim_volume(f->engine, "db", clock_in_ms(10000), &told, &err), -EROFS);
+    assert_non_null(strstr(err.msg, "it is read-only"));
+    assert_int_equal(fake_count("trim"), 0);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
@@ -352,6 +370,7 @@ int main(void)
         TEST(a_pool_that_cannot_be_asked_may_have_it),
         TEST(list_spells_each_image_so_that_it_can_be_asked_for),
         TEST(a_namespace_is_spelled_in_full),
+        TEST(a_snapshot_is_shown_to_be_read_only_and_not_trimmed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

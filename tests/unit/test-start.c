@@ -256,6 +256,55 @@ static void who_cannot_write_it_down_goes_on(void **state)
     assert_int_equal(rmdir(path), 0);
 }
 
+static void a_second_mapper_of_one_image_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    fixture_stop(f);
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_mapping_add(i, f->paths[2]);
+    fake_image_lock(i, "rbd_lock")->held = false;
+    fake_mapping_add(i, f->paths[2]);
+    fake_calls_reset();
+    starts(f);
+    fake_wait_count("unmap", 1);
+    fixture_settle(f);
+    assert_int_equal(fake_count("unmap"), 1);
+    assert_int_equal(fake_mapping_count(), 1);
+}
+
+static void a_mapping_in_the_kernel_that_is_gone_is_a_loss(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    fake_mapper_kernel();
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fixture_settle(f);
+    fixture_stop(f);
+    fake_mapping_kill("db");
+    fake_calls_reset();
+    starts(f);
+    fixture_wait(f, "db", is_lost_and_down, 0);
+    assert_int_equal(fake_mount_count(), 0);
+    assert_int_equal(fixture_holders(f, "db"), 1);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+    assert_true(fixture_forgotten(f, "db"));
+}
+
+/* Its end is the next daemon's to hear. */
+static void a_daemon_that_stops_lets_go_of_its_mappings(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    fake_mapper_control();
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fixture_settle(f);
+    fixture_stop(f);
+    assert_int_equal(fake_mount_count() + fake_mapping_count(), 2);
+    fake_mapping_kill("db");
+} /* no descriptor is left */
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_test_setup, fixture_test_teardown)
 
 int main(void)
@@ -272,6 +321,9 @@ int main(void)
         TEST(of_many_clients_the_oldest_gives_way),
         TEST(other_boots_and_broken_files_tell_of_nobody),
         TEST(who_cannot_write_it_down_goes_on),
+        TEST(a_second_mapper_of_one_image_is_left_alone),
+        TEST(a_mapping_in_the_kernel_that_is_gone_is_a_loss),
+        TEST(a_daemon_that_stops_lets_go_of_its_mappings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
+#include "host/procs.h"
 #include "volume/create.h"
 #include "volume/query.h"
 #include "volume/remove.h"
@@ -388,15 +389,68 @@ static void what_only_looks_and_what_notes_a_use(void **state)
         sweep(f, &all[i], -EIO);
 }
 
+/* ---- a process that is replaced ---- */
+
+static bool is_replaced_or_lost(const struct volume *v, unsigned n)
+{
+    (void)n;
+    return !v->busy && !v->orphaned && (v->lost || procs_alive(v->mapping.pid, v->mapping.pid_start));
+}
+
+/* true: the volume stayed mounted. */
+static bool replace(struct fixture *f, unsigned n, int code)
+{
+    struct error err;
+    fake_world_reset();
+    struct fake_image *i = the_image();
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    fixture_settle(f);
+    fake_mapping_waits();
+    i->deaf = true;
+    fake_fail_nth(n, code, false);
+    fake_mapping_kill("db");
+    fixture_wait(f, "db", is_replaced_or_lost, 0);
+    fake_mend();
+    struct volume *v = fixture_volume(f, "db");
+    pthread_mutex_lock(&v->lock);
+    bool lost = v->lost;
+    pthread_mutex_unlock(&v->lock);
+    registry_release(&f->engine->registry, v);
+    if (!lost && !is_mounted(f))
+        fail_msg("after a failure at %s it is neither mounted nor lost", fake_failed_call());
+    if (fake_image_lock(i, "rbdvol.ctl"))
+        fail_msg("after a failure at %s the control lock is left", fake_failed_call());
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+    fixture_settle(f);
+    return !lost;
+}
+
+static void a_process_that_is_replaced_or_the_volume_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    unsigned n = 1, kept = 0;
+    do {
+        kept += replace(f, n, -EPERM); /* the cluster says no */
+    } while (fake_nth_failed() && ++n < STEPS);
+    assert_in_range(n, 10, STEPS - 1);
+    assert_in_range(kept, 1, n / 2);
+    assert_true(replace(f, 1, -EIO)); /* it does not answer: that is tried again */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_test_setup, fixture_test_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_is_done_to_a_volume_at_rest), TEST(what_is_done_to_a_mounted_volume),
-        TEST(the_way_up_of_each_kind_of_image), TEST(the_way_up_by_the_kernel),
-        TEST(removals_of_each_policy),          TEST(what_is_in_the_trash),
-        TEST(a_lock_that_is_taken_away),        TEST(what_only_looks_and_what_notes_a_use),
+        TEST(what_is_done_to_a_volume_at_rest),
+        TEST(what_is_done_to_a_mounted_volume),
+        TEST(the_way_up_of_each_kind_of_image),
+        TEST(the_way_up_by_the_kernel),
+        TEST(removals_of_each_policy),
+        TEST(what_is_in_the_trash),
+        TEST(a_lock_that_is_taken_away),
+        TEST(what_only_looks_and_what_notes_a_use),
+        TEST(a_process_that_is_replaced_or_the_volume_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,6 +182,22 @@ static void a_cluster_that_cannot_be_asked_is_no_empty_trash(void **state)
     fake_cluster_set(FAKE_CLUSTER_UP);
 }
 
+static void what_is_no_name_is_no_volume_either(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    gone(f, "db");
+    memset(i->was, 'x', 200); /* longer than any name of a volume */
+    i->was[200] = '\0';
+    json_auto_t *told = listed(f);
+    assert_int_equal(json_array_size(json_object_get(told, "Volumes")), 0);
+    assert_int_equal(restore(f, "a//b", "", &err), -ENODEV);
+    assert_non_null(strstr(err.msg, "cannot restore 'a//b': nothing of that name or id"));
+    assert_int_equal(purge(f, "../etc", &err), -ENODEV);
+    assert_int_equal(fake_trash_count(), 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
@@ -193,6 +209,7 @@ int main(void)
         TEST(every_namespace_that_the_key_opens_is_walked),
         TEST(a_namespace_of_others_is_left_out),
         TEST(a_cluster_that_cannot_be_asked_is_no_empty_trash),
+        TEST(what_is_no_name_is_no_volume_either),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
