@@ -24,8 +24,9 @@ static int outcome(int status, struct error *err)
 /* One that was killed leaves the kernel at once, or when the kernel lets go of it. */
 static void await_end(const char *mapping)
 {
+    pid_t pid;
     moment end = clock_in_ms(KILL_MS);
-    while (krbd_writer(mapping) != 0 && clock_left_ms(end) > 0)
+    while (krbd_writer(mapping, &pid) != 0 && clock_left_ms(end) > 0)
         clock_pause_ms(PAUSE_MS);
 }
 
@@ -48,24 +49,24 @@ int krbd_write(const struct krbd_write *w, moment deadline, struct error *err)
 struct writer {
     const char *mapping;
     pid_t pid;
+    bool unknown;
 };
 
 static bool is_writer(void *arg, pid_t pid, char *const *argv)
 {
     struct writer *w = arg;
-    if (!argv) { /* it may be */
-        w->pid = pid;
-        return true;
-    }
-    if (!argv[1] || strcmp(argv[1], DEVICE_KRBD) != 0 || !argv[2] || strcmp(argv[2], w->mapping) != 0)
+    w->unknown |= !argv; /* it may be, or do something else */
+    if (!argv || !argv[1] || strcmp(argv[1], DEVICE_KRBD) != 0 || !argv[2] ||
+        strcmp(argv[2], w->mapping) != 0)
         return false;
     w->pid = pid;
     return true;
 }
 
-pid_t krbd_writer(const char *mapping)
+int krbd_writer(const char *mapping, pid_t *ret)
 {
     struct writer w = { .mapping = mapping };
-    procs_each(PROGRAM, is_writer, &w);
-    return w.pid;
+    int rc = procs_each(PROGRAM, is_writer, &w);
+    *ret = w.pid;
+    return rc == 0 && w.unknown ? -EAGAIN : rc;
 }

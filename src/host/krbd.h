@@ -73,5 +73,6 @@ struct krbd_write {
  * the key. -ETIMEDOUT: the helper was killed; whether it has left the kernel tells krbd_writer(). */
 int krbd_write(const struct krbd_write *w, moment deadline, struct error *err);
 
-/* The helper that writes for this mapping, of this daemon or one before it; 0: there is none. */
-pid_t krbd_writer(const char *mapping);
+/* The helper that writes for this mapping, of this daemon or one before it. 1: *ret; 0: there is none;
+ * negative: could not look, or (-EAGAIN) one hangs that does not show what it does; *ret is 0. */
+int krbd_writer(const char *mapping, pid_t *ret);

@@ -415,7 +415,7 @@ static bool is_mapping(void *arg, pid_t pid, char *const *argv)
 static bool fuse_alive(const struct mapper_host *host, const char *id)
 {
     (void)host;
-    return procs_each(ARGV0, is_mapping, &id) == 1;
+    return procs_each(ARGV0, is_mapping, &id) != 0; /* nor could it be said that it is not */
 }
 
 /* What find() has come upon. */
@@ -565,10 +565,15 @@ static int fuse_find(const struct mapper_host *host, bool (*found)(void *arg, co
                      void *arg, struct error *err)
 {
     struct search s = { .host = host, .found = found, .arg = arg };
-    (void)procs_each(ARGV0, search_process, &s);
+    int rc = procs_each(ARGV0, search_process, &s);
     if (s.unknown)
         log_warning("a mapper hangs, and does not tell whose it is: nothing is cleared away");
-    int rc = s.incomplete ? error_set(err, -ENOMEM, "out of memory") : s.unknown ? 0 : search_clear(&s, err);
+    if (rc < 0)
+        error_set(err, rc, "cannot look which mappers there are: %s", error_text(rc));
+    else if (s.incomplete)
+        rc = error_set(err, -ENOMEM, "out of memory");
+    else
+        rc = s.unknown ? 0 : search_clear(&s, err);
     free(s.ids);
     return rc;
 }

@@ -89,11 +89,13 @@ static int device_remove(const char *mapping, unsigned number, bool force, momen
     }
 }
 
-/* Ends the child that maps, if it still does: 0, or -ETIMEDOUT: it does not leave the kernel. */
-static int writer_end(const char *mapping, moment deadline)
+/* Ends the child that maps, if it still does: 0, or -ETIMEDOUT: it does not leave the kernel, or nobody knows
+ * (*pid is 0). */
+static int writer_end(const char *mapping, moment deadline, pid_t *pid)
 {
-    for (pid_t pid; (pid = krbd_writer(mapping)) != 0; clock_pause_ms(PAUSE_MS)) {
-        (void)kill(pid, SIGKILL);
+    for (int rc; (rc = krbd_writer(mapping, pid)) != 0; clock_pause_ms(PAUSE_MS)) {
+        if (rc == 1)
+            (void)kill(*pid, SIGKILL);
         if (clock_left_ms(deadline) == 0)
             return -ETIMEDOUT;
     }
@@ -104,11 +106,13 @@ static int writer_end(const char *mapping, moment deadline)
 static int undo(const char *run_dir, const struct mapping_record *r, moment deadline, struct error *err)
 {
     struct krbd_device d;
-    if (writer_end(r->mapping, deadline) < 0)
-        return error_set(err, -EBUSY,
-                         "an earlier attempt to map '%s' hangs in the kernel (pid %d); it is taken back when "
-                         "the kernel lets go of it",
-                         r->name.image, (int)krbd_writer(r->mapping));
+    pid_t pid;
+    if (writer_end(r->mapping, deadline, &pid) < 0)
+        return error_set(
+            err, -EBUSY,
+            "an earlier attempt to map '%s' hangs in the kernel (pid %d; 0: not known); it is taken "
+            "back when the kernel lets go of it",
+            r->name.image, (int)pid);
     int rc = find_recorded(r, &d) == 1 ? device_remove(r->mapping, d.number, false, deadline, err) : 0;
     if (rc == 0)
         mapping_record_remove(run_dir, KIND, r->mapping);
@@ -382,7 +386,8 @@ static bool search_record(void *arg, const struct mapping_record *r)
     struct search *s = arg;
     struct krbd_device d;
     struct mapping m;
-    bool ended = writer_end(r->mapping, clock_in_ms(END_MS)) == 0;
+    pid_t pid;
+    bool ended = writer_end(r->mapping, clock_in_ms(END_MS), &pid) == 0;
     if (ended && find_recorded(r, &d) == 1) {
         mapping_fill(&m, r, &d);
         if (!s->found(s->arg, &m))
@@ -406,7 +411,8 @@ static bool krbd_alive(const struct mapper_host *host, const char *id)
 {
     struct mapping_record r;
     struct krbd_device d;
-    return krbd_writer(id) != 0 ||
+    pid_t pid;
+    return krbd_writer(id, &pid) != 0 ||
            (mapping_record_read(host->run_dir, KIND, id, &r) == 1 && find_recorded(&r, &d) == 1);
 }
 

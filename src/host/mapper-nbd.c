@@ -128,12 +128,14 @@ static bool is_process(void *arg, pid_t pid, char *const *argv)
     return false;
 }
 
-/* The rbd-nbd of this mapping, of this daemon or one before it; 0: there is none. */
-static pid_t process_of(const char *mapping)
+/* The rbd-nbd of this mapping, of this daemon or one before it. 1: *ret; 0: there is none; negative: could
+ * not look. */
+static int process_of(const char *mapping, pid_t *ret)
 {
     struct process p = { .mapping = mapping };
-    procs_each(ARGV0, is_process, &p);
-    return p.pid;
+    int rc = procs_each(ARGV0, is_process, &p);
+    *ret = p.pid;
+    return rc;
 }
 
 /* ---- up */
@@ -426,8 +428,9 @@ static int nbd_health(struct mapping *m, struct mapping_health *ret, struct erro
 
 static bool nbd_alive(const struct mapper_host *host, const char *id)
 {
+    pid_t pid;
     (void)host;
-    return process_of(id) != 0;
+    return process_of(id, &pid) != 0; /* nor could it be said that it is not */
 }
 
 /* One that was still on its way, when nothing could be written yet, or whose process has ended: then the
@@ -457,7 +460,12 @@ static bool search_record(void *arg, const struct mapping_record *r)
     struct mapping m = { .mapper = &mapper_nbd, .name = r->name, .ro = r->ro, .control = -1 };
     memcpy(m.id, r->mapping, sizeof m.id);
     memcpy(m.image_id, r->image_id, sizeof m.image_id);
-    m.pid = process_of(r->mapping); /* 0: the engine sees that it has ended */
+    int rc = process_of(r->mapping, &m.pid); /* none: the engine sees that it has ended */
+    if (rc < 0) {
+        log_warning("leaving a mapping alone pool=%s image=%s: cannot look for its rbd-nbd: %s", r->name.pool,
+                    r->name.image, error_text(rc));
+        return false;
+    }
     bool lives = m.pid && procs_start_time(m.pid, &m.pid_start) == 0;
     bool shows = device_of(m.id, m.pid, m.device, sizeof m.device) == 1;
     if (shows && (lives || nbd_waits(&m))) {

@@ -206,11 +206,21 @@ static void scan_done(struct scan *s)
     free(s->mounts.items);
 }
 
+/* Who cannot be looked at may have it. */
+static void scan_each(struct scan *s, bool (*visit)(void *arg, pid_t pid))
+{
+    int rc = procs_each_pid(visit, s);
+    if (rc >= 0 || s->found)
+        return;
+    s->found = true;
+    (void)snprintf(s->who, s->size, "maybe a process that cannot be looked at (%s)", error_text(rc));
+}
+
 /* Ours first: others may have copies of its mounts. */
 static void scan_namespaces(struct scan *s)
 {
     (void)visit_namespace(s, getpid());
-    (void)procs_each_pid(visit_namespace, s);
+    scan_each(s, visit_namespace);
 }
 
 int procs_pinning(unsigned major, unsigned minor, const char *except_mountpoint, char *who, size_t size)
@@ -219,7 +229,7 @@ int procs_pinning(unsigned major, unsigned minor, const char *except_mountpoint,
     scan_init(&s, major, minor, except_mountpoint, who, size);
     scan_namespaces(&s);
     if (!s.found)
-        (void)procs_each_pid(visit_files, &s);
+        scan_each(&s, visit_files);
     scan_done(&s);
     return s.found;
 }

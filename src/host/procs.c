@@ -18,6 +18,7 @@
 #define STAT_MAX 4096
 #define ARGS_MAX 128
 #define ARGV_MS  3000
+#define READERS  2 /* the first may be killed */
 #define HUNG_MAX 16
 #define HUNG_MS  30000
 #define COMM_MAX 15 /* what the kernel keeps of a name */
@@ -70,7 +71,7 @@ int procs_each_pid(bool (*visit)(void *arg, pid_t pid), void *arg)
     const struct dirent *d;
     uint32_t pid;
     if (!dir)
-        return 0;
+        return -errno;
     while ((d = readdir(dir)))
         if (text_parse_u32(d->d_name, INT32_MAX, &pid) == 0 && visit(arg, (pid_t)pid))
             return 1;
@@ -82,6 +83,7 @@ struct argv_search {
     bool (*visit)(void *arg, pid_t pid, char *const *argv);
     void *arg;
     struct device *reader; /* a helper: whoever reads may hang */
+    int unseen;            /* why one of any program could not be looked at; 0: each could */
 };
 
 /* Those that did not let themselves be read: a hang is waited for only once in a while. */
@@ -114,19 +116,26 @@ static void note_hung(pid_t pid, uint64_t start)
     hung.next = (hung.next + 1) % HUNG_MAX;
 }
 
-/* The kernel's own name for a process is its program's. Its argv lies in its memory, whose lock may be held
- * for as long as its storage hangs: nobody else's is looked at. */
-static bool is_program(pid_t pid, const char *argv0)
+static bool is_absent(int rc)
 {
-    char path[64], comm[COMM_MAX + 1];
+    return rc == -ENOENT || rc == -ENODEV || rc == -ESRCH;
+}
+
+/* The kernel's own name for a process is its program's. Its argv lies in its memory, whose lock may be held
+ * for as long as its storage hangs: nobody else's is looked at. 1: yes, 0: no, negative: could not look. */
+static int is_program(pid_t pid, const char *argv0)
+{
+    char path[64], comm[128]; /* kernel threads have longer ones */
     struct error ignored;
     (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-    return file_read_line(path, comm, sizeof comm, &ignored) == 0 &&
-           strncmp(comm, argv0 + (argv0[0] == '@'), COMM_MAX) == 0;
+    int rc = file_read_line(path, comm, sizeof comm, &ignored);
+    if (rc < 0)
+        return is_absent(rc) ? 0 : rc;
+    return strncmp(comm, argv0 + (argv0[0] == '@'), COMM_MAX) == 0;
 }
 
 /* Ours may hang, too: then who reads is left behind. 0: *text is filled; -ETIMEDOUT: it hangs, or nobody
- * could be sent to look; others: it is gone. */
+ * could be sent to look; others: it is gone, or none of ours. */
 static int argv_read(struct argv_search *s, pid_t pid, char **text, size_t *len)
 {
     uint64_t start;
@@ -135,15 +144,20 @@ static int argv_read(struct argv_search *s, pid_t pid, char **text, size_t *len)
         return -ESRCH;
     if (is_hung(pid, start))
         return -ETIMEDOUT;
-    if (!s->reader && device_start(&s->reader, &err) < 0)
-        return -ETIMEDOUT;
-    int rc = device_argv(s->reader, pid, clock_in_ms(ARGV_MS), text, len, &err);
-    if (rc != -ETIMEDOUT)
-        return rc;
-    note_hung(pid, start);
-    device_end(s->reader);
-    s->reader = NULL;
-    return rc;
+    for (unsigned tries = 0; tries < READERS; tries++) {
+        if (!s->reader && device_start(&s->reader, &err) < 0)
+            return -ETIMEDOUT;
+        int rc = device_argv(s->reader, pid, clock_in_ms(ARGV_MS), text, len, &err);
+        if (rc == 0 || is_absent(rc) || rc == -EILSEQ)
+            return rc;
+        device_end(s->reader);
+        s->reader = NULL;
+        if (rc != -ETIMEDOUT) /* who should look was killed, or has no memory */
+            continue;
+        note_hung(pid, start);
+        break;
+    }
+    return -ETIMEDOUT;
 }
 
 static bool argv_matches(void *arg, pid_t pid)
@@ -152,9 +166,12 @@ static bool argv_matches(void *arg, pid_t pid)
     char *argv[ARGS_MAX + 1];
     size_t len = 0, n = 0;
     auto_free char *text = NULL;
-    if (!is_program(pid, s->argv0))
+    int rc = is_program(pid, s->argv0);
+    if (rc < 0)
+        s->unseen = rc;
+    if (rc <= 0)
         return false;
-    int rc = argv_read(s, pid, &text, &len);
+    rc = argv_read(s, pid, &text, &len);
     if (rc == -ETIMEDOUT)
         return s->visit(s->arg, pid, NULL);
     if (rc < 0 || len == 0 || strcmp(text, s->argv0) != 0)
@@ -170,5 +187,5 @@ int procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *cons
     struct argv_search s = { .argv0 = argv0, .visit = visit, .arg = arg };
     int rc = procs_each_pid(argv_matches, &s);
     device_end(s.reader);
-    return rc;
+    return rc == 0 ? s.unseen : rc;
 }

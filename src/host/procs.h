@@ -29,12 +29,15 @@ int procs_mounted_elsewhere(unsigned major, unsigned minor, const char *except_m
                             size_t size);
 
 /* Calls visit() with each process whose program has this name and whose argv[0] is it, with its whole argv,
- * until it returns true. 1: it did; 0: it never did. The name may begin with an "@" that the program's has
- * not. argv NULL: it has the program's name, but hangs in such a way that its argv cannot be read. */
+ * until it returns true. 1: it did; 0: it never did; negative: it never did, and not all of them could be
+ * looked at (-EMFILE). The name may begin with an "@" that the program's has not. argv NULL: it has the
+ * program's name, but its argv could not be read, since it hangs, or since nobody could be sent to read it.
+ */
 int procs_each(const char *argv0, bool (*visit)(void *arg, pid_t pid, char *const *argv), void *arg);
 
 /* "pid 4711 (bash)", for messages. */
 void procs_name(pid_t pid, char *buf, size_t size);
 
-/* Calls visit() with each process' pid until it returns true. 1: it did; 0: it never did. */
+/* Calls visit() with each process' pid until it returns true. 1: it did; 0: it never did; negative: /proc
+ * cannot be read (-EMFILE). */
 int procs_each_pid(bool (*visit)(void *arg, pid_t pid), void *arg);

@@ -243,6 +243,7 @@ static void the_write_is_one_and_its_errno_comes_back(void **state)
 
 static void a_write_that_hangs_ends_at_its_deadline(void **state)
 {
+    pid_t pid;
     char fifo[96];
     struct error err;
     (void)state;
@@ -252,7 +253,7 @@ static void a_write_that_hangs_ends_at_its_deadline(void **state)
     moment began = clock_now();
     assert_int_equal(krbd_write(&w, clock_in_ms(300), &err), -ETIMEDOUT);
     assert_in_range(clock_since_ms(began), 250, 5000);
-    assert_int_equal(krbd_writer("0123456789abcdef"), 0);
+    assert_int_equal(krbd_writer("0123456789abcdef", &pid), 0);
 }
 
 static void what_was_answered_is_told_from_what_was_not(void **state)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -217,6 +218,74 @@ static void one_that_cannot_be_read_is_told_as_such(void **state)
     assert_int_equal(rmdir(own), 0);
 }
 
+static bool kill_reader(void *arg, pid_t pid)
+{
+    unsigned stopped = 0;
+    if (stop_reader(&stopped, pid) || !stopped)
+        return false;
+    ++*(unsigned *)arg;
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    return false;
+}
+
+/* Whose reader is killed (by the kernel, for want of memory) is not gone for that. */
+static void one_whose_reader_is_killed_is_read_by_the_next(void **state)
+{
+    const char *argv[] = { "test-procs-read", "60", NULL };
+    struct error err = { 0 };
+    struct hung h = { 0 };
+    unsigned readers = 0;
+    (void)state;
+    char own[] = "/tmp/test-procs.XXXXXX", program[64];
+    assert_non_null(mkdtemp(own));
+    (void)snprintf(program, sizeof program, "%s/test-procs-read", own);
+    assert_int_equal(symlink("/bin/sleep", program), 0);
+    assert_int_equal(command_spawn(program, argv, NULL, 0, &h.want, &err), 0);
+    moment deadline = clock_in_ms(5000);
+    do
+        procs_each(argv[0], visit_hung, &h);
+    while (!h.read && clock_left_ms(deadline));
+    do
+        (void)procs_each_pid(kill_reader, &readers); /* the idle one, which is taken next */
+    while (!readers && clock_left_ms(deadline));
+    assert_int_equal(readers, 1);
+    h.read = h.unread = 0;
+    procs_each(argv[0], visit_hung, &h);
+    end(h.want);
+    assert_int_equal(h.read, 1);
+    assert_int_equal(h.unread, 0);
+    assert_int_equal(unlink(program), 0);
+    assert_int_equal(rmdir(own), 0);
+}
+
+static bool visit_none(void *arg, pid_t pid, char *const *argv)
+{
+    (void)arg;
+    (void)pid;
+    (void)argv;
+    return false;
+}
+
+/* In a child, since the test itself needs descriptors. */
+static void without_descriptors_nobody_is_said_to_be_absent(void **state)
+{
+    int status;
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        char who[200] = "";
+        const struct rlimit none = { .rlim_cur = 3, .rlim_max = 3 };
+        bool refused = setrlimit(RLIMIT_NOFILE, &none) == 0 &&
+                       procs_each("@test-procs", visit_none, NULL) == -EMFILE &&
+                       procs_pinning(dev_major, dev_minor, volume, who, sizeof who) == 1 &&
+                       strstr(who, "cannot be looked at");
+        _exit(refused ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void expect_pinned(pid_t pid, const char *how)
 {
     char who[200], want[32];
@@ -394,6 +463,8 @@ int main(void)
         cmocka_unit_test(alive),
         cmocka_unit_test(finds_by_argv0),
         cmocka_unit_test(one_that_cannot_be_read_is_told_as_such),
+        cmocka_unit_test(one_whose_reader_is_killed_is_read_by_the_next),
+        cmocka_unit_test(without_descriptors_nobody_is_said_to_be_absent),
         cmocka_unit_test(sees_who_stands_in_it),
         cmocka_unit_test(sees_nobody),
         cmocka_unit_test(sees_other_namespaces),
