@@ -42,13 +42,25 @@ static int make(const char *option, const char *path, mode_t mode, struct error 
     return 0;
 }
 
+/* Our pid goes there: not into a pipe, a device, or what has another name elsewhere. */
+static int open_lock(const char *path, struct error *err)
+{
+    struct stat st;
+    auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return error_set(err, -errno, "cannot open %s: %s", path, error_text(errno));
+    if (!S_ISREG(st.st_mode) || st.st_nlink > 1)
+        return error_set(err, -EINVAL, "%s is no file of rbdvol's: remove it", path);
+    return steal_fd(&fd);
+}
+
 static int take_lock(const char *dir, int *ret, struct error *err)
 {
     char path[PATH_MAX], pid[32] = "";
     (void)snprintf(path, sizeof path, "%s/lock", dir);
-    auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    auto_close int fd = open_lock(path, err);
     if (fd < 0)
-        return error_set(err, -errno, "cannot open %s: %s", path, error_text(errno));
+        return fd;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK)
             return error_set(err, -errno, "cannot lock %s: %s", path, error_text(errno));

@@ -11,7 +11,7 @@ import pytest
 from waiting import until
 
 SMALL = {"size": "64M", "fstype": "ext4"}
-KINDS = ("link", "dangling", "pipe", "file", "folder", "hard-link")
+KINDS = ("link", "dangling", "pipe", "file", "folder", "hard-link", "device")
 
 
 @pytest.fixture
@@ -43,6 +43,8 @@ def plant(kind, path, victim):
         os.symlink(f"{victim}/made-through-it", path)
     elif kind == "pipe":
         os.mkfifo(path)
+    elif kind == "device":
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     elif kind == "hard-link":
         os.link(f"{victim}/file", path)
     elif kind == "folder":
@@ -128,13 +130,45 @@ def test_what_lies_in_the_state_directory_at_the_start_is_not_followed_and_not_w
     assert set(daemon.state_files()) <= {"lock", "clients.json", "clients.json.tmp"}
 
 
-@pytest.mark.parametrize("kind", ["link", "dangling"])
-def test_a_lock_file_that_is_a_link_is_refused(world, victim, kind):
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "file"])
+def test_a_lock_file_that_is_something_else_is_refused(world, victim, kind):
+    """The daemon writes its pid there."""
     daemon = world.daemon(start=False)
+    lock = daemon.path("state-dir") + "/lock"
     os.mkdir(daemon.path("state-dir"), 0o700)
-    plant(kind, daemon.path("state-dir") + "/lock", victim)
-    with pytest.raises(AssertionError, match="cannot open"):
+    plant(kind, lock, victim)
+    with pytest.raises(AssertionError, match="cannot open|is no file of rbdvol's"):
         daemon.start()
+    assert lock in daemon.log_text()
+    clear(lock)
+    daemon.start().await_cluster()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder", "device", "loop"])
+def test_a_key_that_is_something_else_is_refused_and_nothing_is_made(world, daemon, victim, kind):
+    """What a link leads to must be as secret as a key is."""
+    folder = daemon.path("key-dir")
+    os.mkdir(folder, 0o700)
+    if kind == "loop":
+        os.symlink("k", f"{folder}/k")
+    else:
+        plant(kind, f"{folder}/k", f"{victim}/file" if kind == "link" else victim)
+    err = daemon.refused_create("db", size="512M", fstype="ext4", encrypt="k")
+    assert f"{folder}/k" in err and "untouched" not in err + daemon.log_text(), err
+    assert daemon.names() == [] and world.cluster.images() == []
+    clear(f"{folder}/k")
+
+
+@pytest.mark.parametrize("mode, uid", [(0o777, 0), (0o720, 0), (0o700, 65534)])
+def test_a_key_directory_that_others_may_write_to_is_not_read(daemon, mode, uid):
+    folder = daemon.path("key-dir")
+    os.mkdir(folder)
+    os.chmod(folder, mode)
+    os.chown(folder, uid, -1)
+    with open(f"{folder}/k", "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o600)) as f:
+        f.write("theirs")
+    assert "others than root" in daemon.refused_create("db", size="512M", fstype="ext4", encrypt="k")
+    assert daemon.names() == []
 
 
 # -- between two steps
@@ -201,11 +235,11 @@ def test_what_is_put_into_the_state_and_scratch_directories_at_work_is_not_follo
     assert daemon.names() == ["db", "warm"]
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "hard-link"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "hard-link", "device", "folder"])
 def test_a_socket_path_that_is_something_else_is_refused_and_left(world, victim, kind):
     daemon = world.daemon(start=False)
     plant(kind, daemon.socket, victim)
     with pytest.raises(AssertionError, match="something that is not a socket is there"):
         daemon.start()
     assert os.path.lexists(daemon.socket)
-    os.unlink(daemon.socket)
+    clear(daemon.socket)

@@ -159,3 +159,27 @@ def test_a_member_of_the_sockets_group_may_ask_and_nobody_else(world):
     assert any(line.startswith("DONE") for line in as_nobody(daemon.socket))
     os.chown(daemon.socket, 0, 0)
     assert as_nobody(daemon.socket) == {"EACCES"}
+
+
+FLOOD = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+refused = 0
+for n in range(int(sys.argv[2])):
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(sys.argv[1])
+        except PermissionError:
+            refused += 1
+print(refused)
+"""
+
+
+def test_a_flood_of_another_user_reaches_nobody(world, daemon):
+    os.chmod(world.dir, 0o755)
+    daemon.create("db", size="64M", fstype="ext4")
+    with subprocess.Popen(["/usr/bin/python3", "-c", FLOOD, daemon.socket, "20000"], stdout=subprocess.PIPE, text=True) as flood:
+        daemon.mount("db", "a")
+        daemon.unmount("db", "a")
+        assert int(flood.communicate(timeout=patience(60))[0]) == 20000
+    assert daemon.connections() == 0
