@@ -362,6 +362,77 @@ static void a_stale_holder_can_be_released(void **state)
     assert_int_equal(fake_mount_count(), 0);
 }
 
+/* ---- our own requests ---- */
+
+static void a_volume_is_grown_snapped_and_trimmed(void **state)
+{
+    struct fixture *f = *state;
+    fake_volume_add(NULL, "db");
+    expect(f, "/Rbdvol.Resize", "{\"Name\":\"db\",\"Size\":\"2G\"}", 200, "\"Size\":2147483648");
+    expect(f, "/Rbdvol.Resize", "{\"Name\":\"db\",\"Size\":\"1G\"}", 500, "shrinking it");
+    expect(f, "/Rbdvol.Resize", "{\"Name\":\"db\"}", 400, "Size");
+    expect(f, "/Rbdvol.Resize", "{\"Name\":\"db\",\"Size\":2}", 400, "Size");
+    expect(f, "/Rbdvol.Snap.Create", "{\"Name\":\"db\",\"Snap\":\"mon\"}", 200, "");
+    expect(f, "/Rbdvol.Snap.Create", "{\"Name\":\"db\",\"Snap\":\"mon\"}", 500, "already");
+    expect(f, "/Rbdvol.Snap.Create", "{\"Name\":\"db\"}", 400, "Snap");
+    expect(f, "/Rbdvol.Snap.List", "{\"Name\":\"db\"}", 200, "\"Name\":\"mon\"");
+    expect(f, "/Rbdvol.Snap.List", "{\"Name\":\"other\"}", 500, "cannot list the snapshots");
+    expect(f, "/Rbdvol.Snap.Rollback", "{\"Name\":\"db\",\"Snap\":\"mon\"}", 200, "");
+    expect(f, "/Rbdvol.Snap.Remove", "{\"Name\":\"db\",\"Snap\":\"mon\"}", 200, "");
+    expect(f, "/Rbdvol.Snap.List", "{\"Name\":\"db\"}", 200, "\"Snapshots\":[]");
+    expect(f, "/Rbdvol.Trim", "{\"Name\":\"db\"}", 500, "it is not mounted on this host");
+    expect(f, "/VolumeDriver.Mount", "{\"Name\":\"db\",\"ID\":\"one\"}", 200, "");
+    expect(f, "/Rbdvol.Trim", "{\"Name\":\"db\"}", 200, "\"Trimmed\":");
+    expect(f, "/VolumeDriver.Unmount", "{\"Name\":\"db\",\"ID\":\"one\"}", 200, "");
+}
+
+static void the_trash_is_seen_taken_back_from_and_emptied(void **state)
+{
+    struct fixture *f = *state;
+    fake_volume_add(NULL, "db");
+    expect(f, "/Rbdvol.Trash.List", "", 200, "\"Volumes\":[]");
+    expect(f, "/VolumeDriver.Remove", "{\"Name\":\"db\"}", 200, "");
+    expect(f, "/Rbdvol.Trash.List", "{}", 200, "\"Name\":\"rbd/db\"");
+    expect(f, "/Rbdvol.Trash.Restore", "{\"Name\":\"db\",\"As\":7}", 400, "As");
+    expect(f, "/Rbdvol.Trash.Restore", "{\"Name\":\"db\",\"As\":\"new\"}", 200, "\"Name\":\"rbd/new\"");
+    expect(f, "/Rbdvol.Trash.Restore", "{\"Name\":\"db\"}", 500, "nothing of that name or id");
+    expect(f, "/VolumeDriver.Remove", "{\"Name\":\"new\"}", 200, "");
+    expect(f, "/Rbdvol.Trash.Purge", "{\"Name\":[]}", 400, "Name");
+    expect(f, "/Rbdvol.Trash.Purge", "", 200, ""); /* those whose time is over */
+    assert_int_equal(fake_trash_count(), 1);
+    expect(f, "/Rbdvol.Trash.Purge", "{\"Name\":\"new\"}", 200, "");
+    assert_int_equal(fake_trash_count(), 0);
+    fake_fail("image_trashed_each", -ETIMEDOUT, 1);
+    expect(f, "/Rbdvol.Trash.List", "", 500, "cannot list the trash");
+}
+
+static void a_lock_is_shown_and_taken_away(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", "192.0.2.9:0/77");
+    fake_image_watch(i, "192.0.2.9:0/77", true);
+    expect(f, "/Rbdvol.Unlock", "{\"Name\":\"db\"}", 200, "\"State\":\"alive\"");
+    expect(f, "/Rbdvol.Unlock", "{\"Name\":\"db\",\"Go\":\"yes\"}", 400, "Go");
+    expect(f, "/Rbdvol.Unlock", "{\"Name\":\"db\",\"Go\":true,\"Force\":1}", 400, "Force");
+    expect(f, "/Rbdvol.Unlock", "{\"Name\":\"db\",\"Go\":true}", 500, "add --force");
+    assert_non_null(fake_image_lock(i, "rbd_lock"));
+    expect(f, "/Rbdvol.Unlock", "{\"Name\":\"db\",\"Go\":true,\"Force\":true}", 200, "\"Unlocked\":true");
+    assert_null(fake_image_lock(i, "rbd_lock"));
+    expect(f, "/Rbdvol.Unlock", "{}", 400, "Name");
+}
+
+/* A process may be called anything; the answer is JSON all the same. */
+static void what_is_no_text_is_told_as_one(void **state)
+{
+    struct fixture *f = *state;
+    fake_volume_add(NULL, "db");
+    expect(f, "/VolumeDriver.Mount", "{\"Name\":\"db\",\"ID\":\"one\"}", 200, "");
+    fake_pin("pid 9 (\xff\xfe)");
+    expect(f, "/VolumeDriver.Unmount", "{\"Name\":\"db\",\"ID\":\"one\"}", 500, "pid 9 (?");
+    fake_pin(NULL);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
@@ -379,6 +450,10 @@ int main(void)
         TEST(a_caller_that_left_gets_no_grant),
         TEST(a_mount_under_the_same_id_of_a_new_caller_starts_to_count_anew),
         TEST(a_stale_holder_can_be_released),
+        TEST(a_volume_is_grown_snapped_and_trimmed),
+        TEST(the_trash_is_seen_taken_back_from_and_emptied),
+        TEST(a_lock_is_shown_and_taken_away),
+        TEST(what_is_no_text_is_told_as_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    static const char *const names[] = { "text", "text.tmp", "a/b/c", "a/b", "a", "link", "" };
+    static const char *const names[] = { "text", "text.tmp", "taken", "a/b/c", "a/b", "a", "link", "" };
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         (void)remove(at(names[i]));
@@ -162,12 +162,30 @@ static void makes_directories(void **state)
     assert_int_equal(file_mkdirs("/", 0700, &err), 0);
 }
 
+static void leaves_nothing_when_it_cannot_replace(void **state)
+{
+    struct error err;
+    char deep[PATH_MAX];
+    (void)state;
+    assert_int_equal(file_mkdirs(at("taken"), 0700, &err), 0);
+    assert_int_equal(file_replace(at("taken"), "x", 1, &err), -EISDIR);
+    assert_non_null(strstr(err.msg, "cannot write "));
+    assert_int_not_equal(access(at("taken.tmp"), F_OK), 0);
+    memset(deep, 'x', sizeof deep - 1);
+    deep[sizeof deep - 3] = '\0';
+    assert_int_equal(file_replace(deep, "x", 1, &err), -ENAMETOOLONG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(replaces_and_reads),      cmocka_unit_test(replaces_large_ones),
-        cmocka_unit_test(tells_what_went_wrong),   cmocka_unit_test(writes_into_nothing_that_was_put_there),
-        cmocka_unit_test(its_own_files_are_files), cmocka_unit_test(makes_directories),
+        cmocka_unit_test(replaces_and_reads),
+        cmocka_unit_test(replaces_large_ones),
+        cmocka_unit_test(tells_what_went_wrong),
+        cmocka_unit_test(writes_into_nothing_that_was_put_there),
+        cmocka_unit_test(its_own_files_are_files),
+        cmocka_unit_test(makes_directories),
+        cmocka_unit_test(leaves_nothing_when_it_cannot_replace),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
