@@ -13,7 +13,7 @@ import subprocess
 import image
 import mounts
 import pytest
-from tidy import ESCAPE, everything_is_tidy, is_tidy, works
+from tidy import ESCAPE, doctor_is_tidy, everything_is_tidy, is_tidy, works
 from waiting import until
 
 SMALL = {"size": "64M", "fstype": "ext4"}
@@ -73,7 +73,7 @@ def test_a_spec_that_rbdvol_would_never_have_written_is_refused(tenants, which):
 
 
 @pytest.mark.parametrize("key", ["rbdvol.making", "rbdvol.rolling", "rbdvol.trashed", "rbdvol.hindrance", "rbdvol.growing", "rbdvol.later", "conf_rbd_cache", "conf_x",
-                                 ESCAPE.replace("\n", "")])
+                                 ESCAPE.replace("\n", "")], ids=lambda key: key if key.isprintable() else "escapes")
 def test_other_metadata_of_any_kind_ends_no_daemon_and_does_not_format(tenants, key):
     daemon, cluster, header = tenants
     before = image.checksum(cluster, "rbd/theirs")
@@ -103,7 +103,8 @@ COOKIES = (ESCAPE, "%s%n/%s/%s/%s/%s/%s", "h" * 4000 + "/m/b/i/0123456789abcdef/
            "/" * 200, "host/m/b/i/m/")
 
 
-@pytest.mark.parametrize("lock, cookies", [("rbdvol", COOKIES[:5]), ("rbdvol", COOKIES[5:]), ("rbdvol.ctl", COOKIES[:4])])
+@pytest.mark.parametrize("lock, cookies", [("rbdvol", COOKIES[:5]), ("rbdvol", COOKIES[5:]), ("rbdvol.ctl", COOKIES[:4])],
+                         ids=["owner", "odd-owner", "at-work"])
 def test_hostile_records_of_owners_are_told_tidily(tenants, lock, cookies):
     daemon, cluster, header = tenants
     for cookie in cookies:
@@ -181,6 +182,23 @@ def test_notes_of_what_is_pending_make_the_collector_touch_nothing_of_ours(world
     cluster.rados("rm", "rbdvol.pending")
 
 
+@pytest.mark.parametrize("key, value", [("conf_rbd_cache", ESCAPE.encode()), ("conf_rbd_cache", b"true"), ("conf_" + ESCAPE.replace("\n", ""), b"x"),
+                                        ("conf_rbd_blocklist_on_break_lock", b"A" * 100000), ("conf_rbd_cache;reboot", b"%s%n")],
+                         ids=["escapes", "unsafe", "escapes-in-key", "large", "shell"])
+def test_settings_that_somebody_gave_the_pool_or_the_image_are_told_tidily(tenants, key, value):
+    daemon, cluster, header = tenants
+    for where in (header, "rbd_info"):
+        put(cluster, where, key, value)
+        reply = daemon.call("Mount", {"Name": "theirs", "ID": "a"})
+        is_tidy(reply.body.decode(), "the answer")
+        assert reply.status in (200, 500) and "reboot" not in reply.body.decode()
+        daemon.unmount("theirs", "a")
+        doctor_is_tidy(daemon)
+        cluster.rados("rmomapkey", where, f"metadata_{key}")
+    daemon.mount("theirs", "a")
+    daemon.unmount("theirs", "a")
+
+
 # -- a file system that was made to harm whoever mounts it
 
 
@@ -212,7 +230,8 @@ def as_nobody(*words):
 
 
 @pytest.mark.parametrize("spec", [None, b'{"version":1,"fstype":"ext4"}', b'{"version":1,"fstype":"ext4","mount-options":"suid+dev+exec"}',
-                                  b'{"version":1,"fstype":"ext4","mount-options":"nosuid+nodev+suid+dev","fresh":true,"mode":511}'])
+                                  b'{"version":1,"fstype":"ext4","mount-options":"nosuid+nodev+suid+dev","fresh":true,"mode":511}'],
+                         ids=["none", "plain", "suid", "both"])
 def test_setuid_programs_and_devices_on_an_image_are_not_in_force(world, daemon, harmful, spec):
     """Whatever its spec says: this host's own mount-options are nodev and nosuid."""
     made_by_others(world.cluster, "evil", tree=harmful)
@@ -245,7 +264,7 @@ def test_a_link_in_place_of_lost_and_found_or_of_the_root_leads_nowhere(world, d
     daemon.unmount("evil", "a")
 
 
-@pytest.mark.parametrize("label", [ESCAPE.replace("\n", "")[:12], "%s%n%s%n", "../../../x"])
+@pytest.mark.parametrize("label", [ESCAPE.replace("\n", "")[:12], "%s%n%s%n", "../../../x"], ids=["escapes", "format", "path"])
 def test_labels_and_file_systems_that_lie_about_themselves_are_told_tidily(world, daemon, label):
     made_by_others(world.cluster, "evil", "-L", label)
     reply = daemon.call("Mount", {"Name": "evil", "ID": "a"})

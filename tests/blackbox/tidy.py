@@ -4,6 +4,7 @@
 import re
 
 import mounts
+from daemon import rbdvol
 
 ESCAPE = "\x1b[2J\x1b]0;forged\x07\x9b1m\u202eforged\n<3>forged\r"
 # control characters (C1, too), and what changes the direction of a text or ends a line of it
@@ -32,6 +33,14 @@ def everything_is_tidy(daemon, *names):
             done = daemon.cli(*words, *more)
             is_tidy(done.stdout + done.stderr, " ".join(words + more))
     log_is_whole(daemon)
+
+
+def doctor_is_tidy(daemon):
+    given = [flag for flag in daemon.flags if flag.split("=")[0][2:] in ("ceph-conf", "user", "pool", "scratch-dir", "mount-root", "socket", "name")]
+    for more in ((), ("--json",)):
+        done = rbdvol("doctor", *given, *more, timeout=120)
+        assert done.returncode in (0, 1), done.stderr
+        is_tidy(done.stdout + done.stderr, "doctor")
 
 
 def works(daemon, name="mine"):
