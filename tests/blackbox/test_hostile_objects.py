@@ -87,8 +87,8 @@ def test_an_id_that_librbd_would_not_have_given_leads_to_no_image(pool, which):
 
 HEADERS = {
     "size": [b"", b"\1", struct.pack("<Q", 0), struct.pack("<Q", 2**63), struct.pack("<Q", 2**64 - 1), b"x" * 70000],
-    "features": [b"", b"\1", struct.pack("<Q", 0), struct.pack("<Q", 2**63), struct.pack("<Q", 2**64 - 1)],
-    "order": [b"", b"\xff", b"\x40"], "object_prefix": [b"", text(""), text("a" * 5000), text(ESCAPE), struct.pack("<I", 2**32 - 1)],
+    "features": [b"", b"\1", struct.pack("<Q", 0), struct.pack("<Q", 2**63)],
+    "order": [b"", b"\xff"], "object_prefix": [b"", text(""), text("a" * 5000), text(ESCAPE), struct.pack("<I", 2**32 - 1)],
     "flags": [b"", struct.pack("<Q", 2**64 - 1)], "snap_seq": [b"", struct.pack("<Q", 2**64 - 1)],
     "create_timestamp": [b"", b"\xff" * 8, struct.pack("<II", 2**32 - 1, 2**31)], "stripe_unit": [b"", struct.pack("<Q", 0), struct.pack("<Q", 2**64 - 1)],
     "parent": [b"", b"\xff" * 100], "data_pool_id": [b"", struct.pack("<Q", 2**63)], "snapshot_0000000000000004": [b"", b"\xff" * 60],

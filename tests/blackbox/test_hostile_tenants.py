@@ -140,7 +140,7 @@ def test_a_record_that_names_this_hosts_own_client_does_not_have_it_fenced(tenan
     err = daemon.refused("Mount", Name="theirs", ID="a")
     is_tidy(err, "the refusal")
     assert address in err, err
-    assert not cluster.blocklist()
+    assert address not in cluster.blocklist()
     with open(f"{point}/file", "w", encoding="ascii") as f:
         f.write("x")
         os.fsync(f.fileno())
