@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
+#include "volume/create.h"
 #include "volume/former.h"
 #include "volume/ownership.h"
 #include "volume/resize.h"
@@ -261,6 +262,12 @@ static bool is_lost(const struct volume *v, unsigned n)
     return v->lost && !v->busy;
 }
 
+static bool is_in_trouble(const struct volume *v, unsigned n)
+{
+    (void)n;
+    return v->lost && !v->busy && v->trouble.code < 0;
+}
+
 /* Something has its dead device open still, and is not to be seen. */
 static void what_is_lost_and_still_open_is_not_mounted_again(void **state)
 {
@@ -270,13 +277,68 @@ static void what_is_lost_and_still_open_is_not_mounted_again(void **state)
     mounts(f);
     fake_mounted_elsewhere("pid 4711 (sh)");
     fake_mapping_kill("db");
-    fixture_wait(f, "db", is_lost, 0);
+    fixture_wait(f, "db", is_in_trouble, 0);
     assert_int_equal(fixture_mount(f, "db", "other", &err), -EBUSY);
-    assert_non_null(strstr(err.msg, "the volume was lost on this host"));
+    assert_non_null(strstr(err.msg, "something still has its old device /dev/loop0 open"));
     fake_mounted_elsewhere(NULL);
     fixture_retry_now(f, "db");
+    fixture_wait(f, "db", is_lost, 0);
     fixture_settle(f);
     assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+    assert_true(fixture_forgotten(f, "db"));
+}
+
+/* rbd-nbd goes by the name. */
+static void what_lost_its_name_is_not_attached_again(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    mounts(f);
+    fake_mapping_waits();
+    fake_lock();
+    i->deaf = true;
+    (void)snprintf(i->listed, sizeof i->listed, "other");
+    (void)snprintf(i->objects[0], sizeof i->objects[0], "other");
+    fake_unlock();
+    fake_volume_add(NULL, "db");
+    fake_mapping_kill("db");
+    fixture_wait(f, "db", is_lost, 0);
+    struct volume *v = fixture_volume(f, "db");
+    assert_non_null(strstr(v->loss.why, "another image has its name now"));
+    registry_release(&f->engine->registry, v);
+    assert_int_equal(fake_count("reattach"), 0);
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+}
+
+/* ---- a Create that somebody undoes ---- */
+
+static void *create(void *arg)
+{
+    struct growing *g = arg;
+    g->rc = create_volume(g->fixture->engine, "db", NULL, clock_in_ms(10000), &g->err);
+    return NULL;
+}
+
+static void what_is_removed_as_soon_as_it_is_made_is_no_missing_volume(void **state)
+{
+    struct growing g = { .fixture = *state };
+    pthread_t thread;
+    fake_hold("image_rename");
+    assert_int_equal(pthread_create(&thread, NULL, create, &g), 0);
+    fake_wait_held("image_rename", 1);
+    fake_hold("image_find");
+    fake_go("image_rename");
+    fake_wait_held("image_find", 1);
+    struct fake_image *i = fake_image_find("rbd", "db");
+    assert_non_null(i);
+    fake_lock();
+    i->used = false;
+    fake_unlock();
+    fake_go("image_find");
+    pthread_join(thread, NULL);
+    assert_int_equal(g.rc, -EAGAIN);
+    assert_non_null(strstr(g.err.msg, "another client removed it as soon as it was made: try again"));
 }
 
 /* ---- the engine as a whole ---- */
@@ -392,6 +454,8 @@ int main(void)
         TEST(of_another_mappings_record_nothing_is_learned),
         TEST(who_cannot_ask_for_the_lock_takes_nothing_for_lost),
         TEST(what_is_lost_and_still_open_is_not_mounted_again),
+        TEST(what_lost_its_name_is_not_attached_again),
+        TEST(what_is_removed_as_soon_as_it_is_made_is_no_missing_volume),
         TEST(the_summary_counts_what_is_wrong),
         TEST(while_it_looks_for_what_is_mapped_nothing_is_mapped),
         TEST(a_mapper_is_kept_ready_where_that_is_wanted),
