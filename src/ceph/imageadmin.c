@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ceph/imageadmin.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,7 +21,9 @@
 #define SOON_S             60
 #define TRASH_SPEC_VERSION 2
 #define TRASH_SPEC_MIN     27 /* bytes, with an empty name */
-#define TRASH_REMOVING     2  /* cls::rbd::TRASH_IMAGE_STATE_REMOVING */
+#define TRASH_NORMAL       0  /* cls::rbd::TRASH_IMAGE_STATE_NORMAL, ... */
+#define TRASH_MOVING       1
+#define TRASH_REMOVING     2
 
 static const struct {
     const char *name;
@@ -119,6 +122,20 @@ static int is_named(const struct place *p, const char *id, struct error *err)
     return rc == 0 ? 1 : rc == -ENOENT ? 0 : rc;
 }
 
+/* The last of a move's writes, where it was cut off before that (cls_rbd: trash_state_set, which leaves what
+ * is in another state): until then librbd neither deletes the image nor gives it back. 0: it is wholly there.
+ */
+static int end_move(const struct place *p, const char *id)
+{
+    char in[IMAGE_ID_LEN + 16], out[16];
+    uint32_t n = (uint32_t)strlen(id), le = htole32(n);
+    memcpy(in, &le, sizeof le);
+    memcpy(in + sizeof le, id, n);
+    in[sizeof le + n] = TRASH_NORMAL;
+    in[sizeof le + n + 1] = TRASH_MOVING;
+    return rados_exec(p->io, "rbd_trash", "rbd", "trash_state_set", in, sizeof le + n + 2, out, sizeof out);
+}
+
 static int purge(const struct place *p, const char *id, bool early, struct error *err)
 {
     int rc = is_named(p, id, err);
@@ -131,6 +148,8 @@ static int purge(const struct place *p, const char *id, bool early, struct error
             "remove it again, or mount it, which takes it out of the trash",
             id);
     rc = rbd_trash_remove(p->io, id, early);
+    if (rc == -EUCLEAN && end_move(p, id) == 0)
+        rc = rbd_trash_remove(p->io, id, early);
     return rc < 0 && rc != -ENOENT ? place_error(p, rc, err, "cannot delete image id %s from the trash", id)
                                    : 0;
 }
@@ -301,6 +320,8 @@ int image_restore(const struct place *p, const char *id, const char *name, struc
 {
     struct error ignored;
     int rc = rbd_trash_restore(p->io, id, name);
+    if ((rc == -EUCLEAN || rc == -EBUSY) && end_move(p, id) == 0)
+        rc = rbd_trash_restore(p->io, id, name);
     if (rc == -EEXIST)
         return error_set(err, rc, "there is an image '%s'", name);
     if (rc == -ENOENT)
@@ -356,9 +377,6 @@ int image_untrash(const struct place *p, const char *id, const char *name, struc
     if (rc <= 0)
         return rc;
     rc = image_restore(p, id, name, err);
-    if (rc == -EBUSY && rbd_trash_move(p->io, name, 0) == 0) /* who moved it was killed: only what is wholly
-                                                                in the trash can be restored */
-        rc = image_restore(p, id, name, err);
     return rc == -ENODEV ? 0 : rc < 0 ? rc : 1;
 }
 

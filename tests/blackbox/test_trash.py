@@ -37,6 +37,35 @@ def test_a_removed_volume_is_listed_and_restored_with_its_data(world, daemon):
     assert daemon.names() == ["other"]
 
 
+def cut_off(world, name):
+    """As when its removal was killed before the last of librbd's writes (cls::rbd::TRASH_IMAGE_STATE_MOVING): librbd then refuses
+    to delete the image, and to give it back."""
+    (key,) = ["id_" + entry["id"] for entry in world.cluster.trash() if entry["name"] == name]
+    path = f"{world.dir}/entry"
+    world.cluster.rados("getomapval", "rbd_trash", key, path)
+    with open(path, "r+b") as f:
+        f.seek(-1, os.SEEK_END)
+        assert f.read() == b"\0"
+        f.seek(-1, os.SEEK_END)
+        f.write(b"\1")
+    world.cluster.rados("setomapval", "rbd_trash", key, "--input-file", path)
+    return key[3:]
+
+
+def test_what_was_cut_off_at_the_end_of_its_removal_can_be_restored_and_deleted(world, daemon):
+    removed(daemon, "db", "kept")
+    cut_off(world, "db")
+    assert daemon.does("trash", "restore", "db").strip() == "rbd/db"
+    with open(daemon.mount("db", "a") + "/file", encoding="ascii") as f:
+        assert f.read() == "kept"
+    daemon.unmount("db", "a")
+    daemon.remove("db")
+    entry = cut_off(world, "db")
+    daemon.create("db", size="64M", fstype="ext4")  # another one of its name, which is left alone
+    daemon.does("trash", "purge", entry)
+    assert world.cluster.trash() == [] and daemon.names() == ["db"]
+
+
 def test_what_is_ambiguous_or_taken_is_refused(world, daemon):
     removed(daemon, "db", "one")
     removed(daemon, "db", "two")
