@@ -22,6 +22,8 @@
 #define RECOVERING    "recovering"
 #define MAPPING_ENDED "its mapping process ended while no daemon was there to see it"
 #define SECTOR        512
+#define FIND_MS       30000
+#define FIND_AGAIN_MS 300
 
 /* The gate of a volume that nobody can know of yet. */
 static void close_gate(struct volume *v)
@@ -76,9 +78,10 @@ static bool take_mapping(void *arg, const struct mapping *m)
 {
     struct volumes *e = arg;
     struct volume *v = registry_get(&e->registry, &m->name);
-    bool taken = false;
+    bool taken = false, known;
     {
         LOCK_SCOPE(&v->lock);
+        known = v->mapping.mapper && strcmp(v->mapping.id, m->id) == 0; /* when it is looked again */
         if (!v->busy) { /* without a state file: taken down, unless somebody uses it */
             close_gate(v);
             memcpy(v->image_id, m->image_id, sizeof v->image_id);
@@ -95,7 +98,7 @@ static bool take_mapping(void *arg, const struct mapping *m)
             taken = true;
         }
     }
-    if (!taken)
+    if (!taken && !known)
         log_warning("a second mapper of one image is left alone pool=%s image=%s pid=%d", m->name.pool,
                     m->name.image, (int)m->pid);
     registry_release(&e->registry, v); /* the gate is closed: it stays in the registry */
@@ -189,12 +192,34 @@ static void settle(struct volumes *e, struct volume *v)
     drive_gate_leave(e, v);
 }
 
+static bool is_stopping(struct volumes *e)
+{
+    LOCK_SCOPE(&e->lock);
+    return e->stopping;
+}
+
+/* What was not found is taken for dead: so it is looked again where that failed, for want of descriptors or
+ * memory as a rule. */
+static void find_mappings(struct volumes *e)
+{
+    moment patience = clock_in_ms(FIND_MS);
+    for (bool last = false, said = false;; said = true) {
+        struct error err;
+        if (mapper_find(&e->mapper_host, take_mapping, e, &err) == 0)
+            return;
+        last = clock_left_ms(patience) == 0 || is_stopping(e);
+        if (last || !said)
+            log_error("cannot look for mappers that are alive: %s", err.msg);
+        if (last)
+            return;
+        clock_pause_ms(FIND_AGAIN_MS);
+    }
+}
+
 void recover_mappings(struct volumes *e)
 {
-    struct error err;
     size_t n;
-    if (mapper_find(&e->mapper_host, take_mapping, e, &err) < 0)
-        log_error("cannot look for mappers that are alive: %s", err.msg);
+    find_mappings(e);
     struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
         settle(e, all[i]);

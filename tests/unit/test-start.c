@@ -124,6 +124,24 @@ static void without_a_list_of_mappers_it_starts(void **state)
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
 }
 
+static void a_mapper_that_was_not_looked_for_is_not_dead(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fixture_settle(f);
+    fixture_stop(f);
+    fake_fail("mapper_find", -EMFILE, 3);
+    starts(f);
+    fixture_settle(f);
+    struct volume *v = fixture_volume(f, "db");
+    assert_non_null(v);
+    assert_false(v->lost);
+    assert_int_equal(v->rung, RUNG_MOUNTED);
+    assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
+}
+
 static bool is_lost_and_down(const struct volume *v, unsigned n)
 {
     (void)n;
@@ -315,6 +333,7 @@ int main(void)
         TEST(a_namespace_is_in_the_mountpoint_too),
         TEST(without_a_list_of_mounts_the_rest_is_found),
         TEST(without_a_list_of_mappers_it_starts),
+        TEST(a_mapper_that_was_not_looked_for_is_not_dead),
         TEST(a_state_file_of_no_mapper_that_is_known_is_of_fuse),
         TEST(what_keeps_it_from_starting_is_said),
         TEST(an_earlier_daemons_client_is_known_to_the_next),
