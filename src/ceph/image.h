@@ -50,8 +50,8 @@ int image_finish_rename(const struct place *p, const char *temp, const char *nam
  * makes the directory's entry first, then rbd_id.NAME, the header last. So the age of rbd_id.NAME tells what
  * was interrupted from what is being made. */
 
-/* Seconds since rbd_id.NAME was written: by the clock of the client that wrote it, until now by the monitors'.
- * -ENOENT: it is not there. */
+/* Seconds since rbd_id.NAME was written: by the clock of the client that wrote it, until now by the
+ * monitors'. -ENOENT: it is not there. */
 int image_name_age(const struct place *p, const char *name, int64_t *ret, struct error *err);
 
 /* Takes the name of image id, which has no header, out of the pool: the object rbd_id.NAME, then the
