@@ -181,41 +181,65 @@ static bool stop_reader(void *arg, pid_t pid)
     return false;
 }
 
+/* A program of this name, and who it is; forget() takes both away. */
+struct named {
+    char own[32], program[64];
+    struct hung seen;
+};
+
+static void start_named(struct named *n, const char *name)
+{
+    const char *argv[] = { name, "60", NULL };
+    struct error err = { 0 };
+    *n = (struct named){ .own = "/tmp/test-procs.XXXXXX" };
+    assert_non_null(mkdtemp(n->own));
+    (void)snprintf(n->program, sizeof n->program, "%s/%s", n->own, name);
+    assert_int_equal(symlink("/bin/sleep", n->program), 0);
+    assert_int_equal(command_spawn(n->program, argv, NULL, 0, &n->seen.want, &err), 0);
+    moment deadline = clock_in_ms(5000);
+    do
+        procs_each(name, visit_hung, &n->seen);
+    while (!n->seen.read && clock_left_ms(deadline));
+    assert_int_equal(n->seen.unread, 0);
+    n->seen.read = 0;
+}
+
+static void forget(struct named *n)
+{
+    end(n->seen.want);
+    assert_int_equal(unlink(n->program), 0);
+    assert_int_equal(rmdir(n->own), 0);
+}
+
+/* Does this to the idle reader, which is taken next. */
+static void to_the_reader(bool (*visit_it)(void *arg, pid_t pid))
+{
+    unsigned readers = 0;
+    moment deadline = clock_in_ms(5000);
+    do
+        (void)procs_each_pid(visit_it, &readers);
+    while (!readers && clock_left_ms(deadline));
+    assert_int_equal(readers, 1);
+}
+
 /* Whoever reads the argv of such a process hangs with it: here the reader is stopped instead. */
 static void one_that_cannot_be_read_is_told_as_such(void **state)
 {
-    const char *argv[] = { "test-procs-hung", "60", NULL };
-    struct error err = { 0 };
-    struct hung h = { 0 };
-    unsigned readers = 0;
+    static const char name[] = "test-procs-hung";
+    struct named n;
     (void)state;
-    char own[] = "/tmp/test-procs.XXXXXX", program[64];
-    assert_non_null(mkdtemp(own));
-    (void)snprintf(program, sizeof program, "%s/test-procs-hung", own);
-    assert_int_equal(symlink("/bin/sleep", program), 0);
-    assert_int_equal(command_spawn(program, argv, NULL, 0, &h.want, &err), 0);
-    moment deadline = clock_in_ms(5000);
-    do
-        procs_each(argv[0], visit_hung, &h);
-    while (!h.read && clock_left_ms(deadline));
-    assert_int_equal(h.unread, 0);
-    do
-        (void)procs_each_pid(stop_reader, &readers); /* the idle one */
-    while (!readers && clock_left_ms(deadline));
-    assert_int_equal(readers, 1);
-    h.read = 0;
+    start_named(&n, name);
+    to_the_reader(stop_reader);
     moment begin = clock_now();
-    procs_each(argv[0], visit_hung, &h);
+    procs_each(name, visit_hung, &n.seen);
     assert_true(clock_since_ms(begin) < 30000);
     begin = clock_now();
     for (int i = 0; i < 10; i++) /* it is not waited for each time */
-        procs_each(argv[0], visit_hung, &h);
+        procs_each(name, visit_hung, &n.seen);
     assert_true(clock_since_ms(begin) < 3000);
-    end(h.want);
-    assert_int_equal(h.read, 0);
-    assert_int_equal(h.unread, 11);
-    assert_int_equal(unlink(program), 0);
-    assert_int_equal(rmdir(own), 0);
+    forget(&n);
+    assert_int_equal(n.seen.read, 0);
+    assert_int_equal(n.seen.unread, 11);
 }
 
 static bool kill_reader(void *arg, pid_t pid)
@@ -231,31 +255,15 @@ static bool kill_reader(void *arg, pid_t pid)
 /* Whose reader is killed (by the kernel, for want of memory) is not gone for that. */
 static void one_whose_reader_is_killed_is_read_by_the_next(void **state)
 {
-    const char *argv[] = { "test-procs-read", "60", NULL };
-    struct error err = { 0 };
-    struct hung h = { 0 };
-    unsigned readers = 0;
+    static const char name[] = "test-procs-read";
+    struct named n;
     (void)state;
-    char own[] = "/tmp/test-procs.XXXXXX", program[64];
-    assert_non_null(mkdtemp(own));
-    (void)snprintf(program, sizeof program, "%s/test-procs-read", own);
-    assert_int_equal(symlink("/bin/sleep", program), 0);
-    assert_int_equal(command_spawn(program, argv, NULL, 0, &h.want, &err), 0);
-    moment deadline = clock_in_ms(5000);
-    do
-        procs_each(argv[0], visit_hung, &h);
-    while (!h.read && clock_left_ms(deadline));
-    do
-        (void)procs_each_pid(kill_reader, &readers); /* the idle one, which is taken next */
-    while (!readers && clock_left_ms(deadline));
-    assert_int_equal(readers, 1);
-    h.read = h.unread = 0;
-    procs_each(argv[0], visit_hung, &h);
-    end(h.want);
-    assert_int_equal(h.read, 1);
-    assert_int_equal(h.unread, 0);
-    assert_int_equal(unlink(program), 0);
-    assert_int_equal(rmdir(own), 0);
+    start_named(&n, name);
+    to_the_reader(kill_reader);
+    procs_each(name, visit_hung, &n.seen);
+    forget(&n);
+    assert_int_equal(n.seen.read, 1);
+    assert_int_equal(n.seen.unread, 0);
 }
 
 static bool visit_none(void *arg, pid_t pid, char *const *argv)
