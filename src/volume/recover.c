@@ -168,7 +168,7 @@ static void keep_if_used(struct volumes *e, struct volume *v)
                 v->name.image, who);
 }
 
-static bool is_recovering(struct volume *v)
+bool recover_is_at(struct volume *v)
 {
     LOCK_SCOPE(&v->lock);
     return v->busy && strcmp(v->busy, RECOVERING) == 0;
@@ -176,7 +176,7 @@ static bool is_recovering(struct volume *v)
 
 static void settle(struct volumes *e, struct volume *v)
 {
-    if (!is_recovering(v))
+    if (!recover_is_at(v))
         return;
     keep_if_used(e, v);
     {

@@ -11,3 +11,6 @@ int recover_state(struct volumes *e, struct error *err);
 /* Connects to the mappers that are alive, sets each volume's rung by what is really there, opens the gates
  * and drives what is half done to its end. */
 void recover_mappings(struct volumes *e);
+
+/* Is it still behind its gate for that reason? Called without the volume's lock. */
+bool recover_is_at(struct volume *v);

@@ -11,10 +11,12 @@
 #include "volume/drive.h"
 #include "volume/lookup.h"
 #include "volume/lost.h"
+#include "volume/recover.h"
 #include "volume/statefile.h"
 
-#define OLD_S      600
-#define OLD_LOST_S 60 /* from Docker's Mount until its container has what was mounted, and some more */
+#define OLD_S       600
+#define RECOVERY_MS 10000
+#define OLD_LOST_S  60 /* from Docker's Mount until its container has what was mounted, and some more */
 
 /* Whose place it is to say that nobody uses the device. */
 enum verdict { UNUSED, USED, UNKNOWN };
@@ -85,8 +87,10 @@ unsigned stale_drop(struct volumes *e, struct volume *v)
 {
     char who[160];
     struct error busy;
-    /* A gate that is taken means that somebody works on the volume: then no holder is judged. */
-    if (volume_gate_enter(v, "looking at", clock_now(), &busy) < 0)
+    /* A gate that is taken means that somebody works on the volume: then no holder is judged. After a start
+     * it is taken for a moment, until it has been looked what there is. */
+    moment until = recover_is_at(v) ? clock_in_ms(RECOVERY_MS) : clock_now();
+    if (volume_gate_enter(v, "looking at", until, &busy) < 0)
         return 0;
     unsigned dropped = look(e, v, who, sizeof who) == UNUSED ? drop_stale(e, v) : 0;
     volume_gate_leave(v);

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
+#include "volume/mounting.h"
 #include "volume/query.h"
 #include "volume/stale.h"
 
@@ -353,6 +354,34 @@ static void a_mount_that_comes_while_it_looks_waits_for_what_it_finds(void **sta
     expect_gone(f);
 }
 
+static void a_holder_whose_caller_is_gone_gives_way_while_it_looks(void **state)
+{
+    struct fixture *f = *state;
+    const struct caller lost = { .pid = 100 };
+    char point[PATH_MAX];
+    struct grant *grant = NULL;
+    struct parallel p;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    fake_process_add(100, 5);
+    assert_int_equal(mount_volume(f->engine, "db", "lost", &lost, clock_in_ms(10000), point, &grant, &err),
+                     0);
+    mount_sent(f->engine, grant, true);
+    fixture_settle(f);
+    fixture_stop(f);
+    fake_process_end(100);
+    fake_hold("mapper_find");
+    assert_int_equal(volumes_start(&f->settings, &f->engine, &err), 0);
+    fake_wait_held("mapper_find", 1);
+    fixture_begin(&p, f, false, "db", "next");
+    clock_pause_ms(100); /* it waits, whenever it comes; or it would be refused in this time */
+    fake_go("mapper_find");
+    assert_int_equal(fixture_end(&p), 0);
+    assert_int_equal(fixture_holders(f, "db"), 1);
+    assert_int_equal(fixture_unmount(f, "db", "next", &err), 0);
+    expect_gone(f);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
@@ -368,6 +397,7 @@ int main(void)
         TEST(a_mapper_without_a_state_file_is_taken_down),
         TEST(a_daemon_that_can_use_no_mapper_says_so_and_takes_down_what_is_mapped),
         TEST(a_mount_that_comes_while_it_looks_waits_for_what_it_finds),
+        TEST(a_holder_whose_caller_is_gone_gives_way_while_it_looks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
