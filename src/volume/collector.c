@@ -2,6 +2,7 @@
 #include "volume/collector.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@
 #include "volume/takeover.h"
 #include "volume/walk.h"
 
-#define OLD_S 3600 /* a Create that is still at it is younger */
+#define OLD_S    3600 /* a Create that is still at it is younger */
+#define SEEN_MAX 256
 
 /* Temporary names found in one pool. */
 struct found {
@@ -67,12 +69,40 @@ static int is_abandoned(struct volumes *e, const struct place *p, const struct i
     return rc == -EBUSY ? 0 : rc < 0 ? rc : 1;
 }
 
+/* Ids that are listed, and have not even rbd_id.NAME. librbd writes that a moment after it has listed an
+ * image, so such a one may just be made: how old it is tells only how long it has been seen. */
+static struct {
+    pthread_mutex_t lock; /* a leaf */
+    struct {
+        char id[IMAGE_ID_LEN + 1];
+        time_t since;
+    } all[SEEN_MAX];
+    size_t next;
+} seen = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int64_t seen_for(const char *id, time_t now)
+{
+    LOCK_SCOPE(&seen.lock);
+    for (size_t i = 0; i < SEEN_MAX; i++)
+        if (strcmp(seen.all[i].id, id) == 0)
+            return now - seen.all[i].since;
+    (void)snprintf(seen.all[seen.next].id, sizeof seen.all[seen.next].id, "%s", id);
+    seen.all[seen.next].since = now;
+    seen.next = (seen.next + 1) % SEEN_MAX;
+    return 0;
+}
+
 /* A Create that was killed before its image had a header: nothing marks it but its name. */
 static int collect_name(const struct place *p, const char *name, const char *id, struct error *err)
 {
     int64_t age;
+    time_t now;
     int rc = image_name_age(p, name, &age, err);
-    if ((rc < 0 && rc != -ENOENT) || (rc == 0 && age < OLD_S))
+    if (rc == -ENOENT) {
+        rc = clustertime(p, &now, err);
+        age = rc == 0 ? seen_for(id, now) : 0;
+    }
+    if (rc < 0 || age < OLD_S)
         return rc;
     log_notice("taking away the name of an image that was never made image=%s id=%s", name, id);
     return image_drop_name(p, name, id, err);

@@ -82,18 +82,22 @@ def test_what_another_host_is_making_is_not_taken_for_abandoned(world, clock, ju
     cluster = world.cluster
     unfinished(cluster, "rbdvol.new.young", time.time())
     unfinished(cluster, "rbdvol.new.zz", time.time() - 2 * HOUR)
-    cluster.rbd("create", "rbd/rbdvol.new.first", "--size", "64")
-    header = cluster.header("rbdvol.new.first")
-    cluster.rados("cp", header, "kept")
-    cluster.rados("rm", header)  # which librbd makes last
+    for name in ("first", "listed"):
+        cluster.rbd("create", f"rbd/rbdvol.new.{name}", "--size", "64")
+    missing = [cluster.header("rbdvol.new.first"), cluster.header("rbdvol.new.listed"), "rbd_id.rbdvol.new.listed"]
+    for n, name in enumerate(missing):  # as it is when librbd has yet to make them
+        cluster.rados("cp", name, f"kept{n}")
+        cluster.rados("rm", name)
     clock.jump(jump)
     clock.daemon(world)
     until(lambda: "rbdvol.new.zz" in [entry["name"] for entry in cluster.trash()], "what is old to be collected", 30)
     assert "rbdvol.new.young" in cluster.images()
     assert "rbd_id.rbdvol.new.first" in cluster.objects("rbd_id.")
-    cluster.rados("cp", "kept", header)
-    cluster.rados("rm", "kept")
-    for name in ("young", "first"):
+    assert "rbdvol.new.listed" in cluster.images()
+    for n, name in enumerate(missing):
+        cluster.rados("cp", f"kept{n}", name)
+        cluster.rados("rm", f"kept{n}")
+    for name in ("young", "first", "listed"):
         cluster.rbd("rm", "--no-progress", f"rbd/rbdvol.new.{name}")
 
 

@@ -118,11 +118,18 @@ void cluster_status(struct cluster *c, struct cluster_status *ret)
     (void)snprintf(ret->why, sizeof ret->why, "%s", state == FAKE_CLUSTER_UP ? "" : "no monitor answered");
 }
 
+static time_t ahead;
+
+void fake_clustertime_ahead(time_t seconds)
+{
+    ahead = seconds;
+}
+
 int clustertime(const struct place *p, time_t *ret, struct error *err)
 {
     (void)p;
     int rc = fake_call("clustertime", "", err);
     if (rc == 0)
-        *ret = time(NULL);
+        *ret = time(NULL) + ahead;
     return rc;
 }

@@ -93,6 +93,9 @@ void fake_image_watch(struct fake_image *image, const char *address, bool watche
 enum fake_cluster { FAKE_CLUSTER_UP, FAKE_CLUSTER_DOWN };
 void fake_cluster_set(enum fake_cluster state);
 
+/* The monitors' clock from now on, by this host's. */
+void fake_clustertime_ahead(time_t seconds);
+
 /* Has this client been fenced? */
 bool fake_is_fenced(const char *address);
 

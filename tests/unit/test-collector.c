@@ -44,6 +44,23 @@ static void an_image_with_its_first_name_again_goes_to_the_trash(void **state)
     assert_int_equal(fake_trash_count(), 1); /* it never deletes */
 }
 
+/* librbd lists an image, and writes rbd_id.NAME a moment after. */
+static void a_name_that_is_only_listed_is_left_for_an_hour(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = fake_image_add(NULL, TEMP);
+    i->headerless = true;
+    i->objects[0][0] = '\0';
+    collector_run(f->engine);
+    fake_clustertime_ahead(HOUR - 1);
+    collector_run(f->engine);
+    fixture_expect_trace("");
+    fake_clustertime_ahead(HOUR + 1);
+    collector_run(f->engine);
+    fixture_expect_trace("drop_name rbdvol.new.*");
+    fake_clustertime_ahead(0);
+}
+
 static void what_it_cannot_ask_about_it_leaves(void **state)
 {
     static const char *const steps[] = { "image_list",     "image_find " TEMP, "image_read_header", "lock",
@@ -233,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_image_with_its_first_name_again_goes_to_the_trash),
+        TEST(a_name_that_is_only_listed_is_left_for_an_hour),
         TEST(what_it_cannot_ask_about_it_leaves),
         TEST(keys_that_make_no_sense_go_and_touch_nothing),
         TEST(a_snapshot_that_cannot_be_removed_now_is_removed_later),

@@ -540,11 +540,6 @@ static void the_collector_takes_away_the_name_of_what_was_never_made(void **stat
     i->name_age = 3600;
     collector_run(f->engine);
     fixture_expect_trace("drop_name rbdvol.new.*");
-    i = unfinished(1700000000); /* not even its second write */
-    i->headerless = true;
-    i->objects[0][0] = '\0';
-    collector_run(f->engine);
-    fixture_expect_trace("drop_name rbdvol.new.*");
 }
 
 static void the_collector_does_nothing_when_it_cannot_ask(void **state)
