@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "ceph/answer.h"
 #include "ceph/clustertime.h"
+#include "ceph/encoding.h"
 #include "ceph/imageheader.h"
 
 #define DIRECTORY  "rbd_directory"
@@ -25,29 +26,6 @@ const char *image_header_object(const char *id, char buf[static IMAGE_ID_LEN + 1
     return buf;
 }
 
-/* Ceph's encoding of a string: le32 length, bytes. 0, or -EUCLEAN. */
-static int decode_string(const char *data, size_t len, char *ret, size_t size)
-{
-    uint32_t n;
-    if (len < sizeof n)
-        return -EUCLEAN;
-    memcpy(&n, data, sizeof n);
-    n = le32toh(n);
-    if (n > len - sizeof n || n >= size)
-        return -EUCLEAN;
-    memcpy(ret, data + sizeof n, n);
-    ret[n] = '\0';
-    return 0;
-}
-
-static size_t encode_string(char *to, const char *text)
-{
-    uint32_t n = (uint32_t)strlen(text), le = htole32(n);
-    memcpy(to, &le, sizeof le);
-    memcpy(to + sizeof le, text, n);
-    return sizeof le + n;
-}
-
 /* librados says -ENOENT for an object that is not there, and for any object of a pool that is not there: then
  * nothing is known of the image. */
 static bool pool_is_gone(const struct place *p, int rc, struct error *err)
@@ -55,8 +33,8 @@ static bool pool_is_gone(const struct place *p, int rc, struct error *err)
     return rc == -ENOENT && place_check_pool(p, err) < 0;
 }
 
-/* librbd makes ids of hexadecimal digits. What else stands there, others wrote, and it would become a part of
- * names, arguments and messages. */
+/* librbd makes ids of hexadecimal digits. What is not even made of letters and digits, others wrote, and it
+ * would become a part of names, arguments and messages. */
 static bool is_id(const char *text)
 {
     size_t n = strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
@@ -73,7 +51,7 @@ static int take_id(const struct place *p, const char *name, const char *data, in
         return error_set(err, -ENOENT, "no image '%s'", name);
     if (n < 0)
         return place_error(p, n, err, "cannot look up image '%s'", name);
-    if (decode_string(data, (size_t)n, id, IMAGE_ID_LEN + 1) < 0 || !is_id(id))
+    if (encoding_decode(data, (size_t)n, id, IMAGE_ID_LEN + 1) < 0 || !is_id(id))
         return error_set(err, -EUCLEAN, "image '%s': its object rbd_id.%s cannot be read", name, name);
     return 0;
 }
@@ -118,7 +96,7 @@ static int directory_read_end(const struct place *p, struct directory_read *r, s
     if (rc == 0 && (rados_omap_get_next2(r->iter, &k, &v, &klen, &vlen) < 0 || !k))
         rc = -ENOENT;
     if (rc == 0)
-        rc = decode_string(v, vlen, value, size);
+        rc = encoding_decode(v, vlen, value, size);
     if (r->iter)
         rados_omap_get_end(r->iter);
     rados_release_read_op(r->op);
@@ -211,9 +189,9 @@ static int directory_rename(const struct place *p, const char *from, const char 
                             struct error *err)
 {
     char in[3 * NAME_BYTES], out[16];
-    size_t len = encode_string(in, from);
-    len += encode_string(in + len, to);
-    len += encode_string(in + len, id);
+    size_t len = encoding_encode(in, from);
+    len += encoding_encode(in + len, to);
+    len += encoding_encode(in + len, id);
     int rc = rados_exec(p->io, DIRECTORY, "rbd", "dir_rename_image", in, len, out, sizeof out);
     if (rc == -EEXIST)
         return error_set(err, rc, "the pool's directory lists another image '%s'", to);
@@ -229,7 +207,7 @@ static int id_object_remove(const struct place *p, const char *name, const char 
     char object[NAME_BYTES], data[IMAGE_ID_LEN + 8];
     (void)snprintf(object, sizeof object, "rbd_id.%s", name);
     rados_write_op_t op = rados_create_write_op();
-    rados_write_op_cmpext(op, data, encode_string(data, id), 0, NULL);
+    rados_write_op_cmpext(op, data, encoding_encode(data, id), 0, NULL);
     rados_write_op_remove(op);
     int rc = rados_write_op_operate(op, p->io, object, NULL, 0);
     rados_release_write_op(op);
@@ -245,7 +223,7 @@ static int id_object_claim(const struct place *p, const char *name, const char *
 {
     char object[NAME_BYTES], data[IMAGE_ID_LEN + 8], there[IMAGE_ID_LEN + 1];
     (void)snprintf(object, sizeof object, "rbd_id.%s", name);
-    size_t len = encode_string(data, id);
+    size_t len = encoding_encode(data, id);
     rados_write_op_t op = rados_create_write_op();
     rados_write_op_create(op, LIBRADOS_CREATE_EXCLUSIVE, NULL);
     rados_write_op_write_full(op, data, len);
@@ -310,8 +288,8 @@ int image_drop_name(const struct place *p, const char *name, const char *id, str
         rc = id_object_remove(p, name, id, err);
     if (rc < 0)
         return rc;
-    size_t len = encode_string(in, name);
-    len += encode_string(in + len, id);
+    size_t len = encoding_encode(in, name);
+    len += encoding_encode(in + len, id);
     rc = rados_exec(p->io, DIRECTORY, "rbd", "dir_remove_image", in, len, out, sizeof out);
     if (rc < 0 && rc != -ENOENT && rc != -ESTALE) /* it is not listed, or as another image */
         return place_error(p, rc, err, "cannot take image '%s' out of the pool's directory", name);

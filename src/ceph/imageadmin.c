@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "ceph/imageadmin.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "ceph/clustertime.h"
+#include "ceph/encoding.h"
 #include "ceph/imagehandle.h"
 
 #define TRASHED            "rbdvol.trashed"
@@ -128,12 +128,10 @@ static int is_named(const struct place *p, const char *id, struct error *err)
 static int end_move(const struct place *p, const char *id)
 {
     char in[IMAGE_ID_LEN + 16], out[16];
-    uint32_t n = (uint32_t)strlen(id), le = htole32(n);
-    memcpy(in, &le, sizeof le);
-    memcpy(in + sizeof le, id, n);
-    in[sizeof le + n] = TRASH_NORMAL;
-    in[sizeof le + n + 1] = TRASH_MOVING;
-    return rados_exec(p->io, "rbd_trash", "rbd", "trash_state_set", in, sizeof le + n + 2, out, sizeof out);
+    size_t len = encoding_encode(in, id);
+    in[len++] = TRASH_NORMAL;
+    in[len++] = TRASH_MOVING;
+    return rados_exec(p->io, "rbd_trash", "rbd", "trash_state_set", in, len, out, sizeof out);
 }
 
 static int purge(const struct place *p, const char *id, bool early, struct error *err)
