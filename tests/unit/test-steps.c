@@ -33,6 +33,13 @@ static void gone(struct fixture *f)
     assert_null(fake_image_lock(fake_image_find("rbd", "db"), "rbdvol"));
 }
 
+static void unmounts(struct fixture *f)
+{
+    struct error err;
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
+    gone(f);
+}
+
 /* ---- callers ---- */
 
 static int mount_as(struct fixture *f, const char *id, const struct caller *caller, struct error *err)
@@ -79,8 +86,7 @@ static void what_cannot_be_written_down_is_not_promised(void **state)
     gone(f);
     assert_int_equal(rmdir(path), 0);
     mounts(f, ID);
-    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
-    gone(f);
+    unmounts(f);
 }
 
 /* docker cp, while the container of a caller that is gone still runs. */
@@ -107,8 +113,7 @@ static void one_more_mount_of_a_running_container_counts(void **state)
     fake_mounted_elsewhere(NULL);
     assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
     assert_int_equal(fixture_holders(f, "db"), 1);
-    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
-    gone(f);
+    unmounts(f);
 }
 
 static void an_unmount_that_takes_long_is_told_and_goes_on(void **state)
@@ -199,18 +204,15 @@ static void whose_caller_is_gone_is_dropped_without_being_named(void **state)
 static void a_rename_that_is_being_finished_is_waited_out(void **state)
 {
     struct fixture *f = *state;
-    struct error err;
     fake_volume_add(NULL, "db");
     mounts(f, ID);
     unsigned looks = fake_count("image_find");
-    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
-    gone(f);
+    unmounts(f);
     fake_calls_reset();
     fake_fail_after("image_find", looks - 1, -EUCLEAN, 1); /* the last look, once it is locked */
     mounts(f, ID);
     assert_int_equal(fake_count("image_find"), looks + 1);
-    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
-    gone(f);
+    unmounts(f);
 }
 
 static void a_mount_that_fails_and_does_not_go_is_taken_down_later(void **state)
@@ -267,8 +269,7 @@ static void what_is_mounted_behind_our_back_is_not_unmapped(void **state)
     assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
     assert_true(fake_mounted(fixture_mountpoint(f, "db")));
     fixture_expect_trace("");
-    assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
-    gone(f);
+    unmounts(f);
 }
 
 /* On its way down it had let go of the control lock long before. */

@@ -16,6 +16,8 @@
 #include "host/mountinfo.h"
 #include "host/procs.h"
 
+#define MOVED_MAX 80
+
 static char dir[] = "/tmp/test-umount.XXXXXX";
 static char place[64], point[64], image[64];
 
@@ -108,16 +110,21 @@ static void a_busy_one_can_be_detached(void **state)
 }
 
 /* Somebody moves MOUNT-ROOT/POOL away, and puts a link in its place. */
+static void put_a_link(char moved[static MOVED_MAX])
+{
+    (void)snprintf(moved, MOVED_MAX, "%s.moved", place);
+    assert_int_equal(rename(place, moved), 0);
+    assert_int_equal(symlink(moved, place), 0);
+}
+
 static void what_was_moved_away_is_not_called_unmounted(void **state)
 {
-    char moved[80];
+    char moved[MOVED_MAX];
     struct error err = { 0 };
     struct mount_entry e;
     (void)state;
-    (void)snprintf(moved, sizeof moved, "%s.moved", place);
     const struct device_node node = mounted();
-    assert_int_equal(rename(place, moved), 0);
-    assert_int_equal(symlink(moved, place), 0);
+    put_a_link(moved);
     for (int lazily = 0; lazily < 2; lazily++) {
         assert_int_equal(mount_remove(point, &node, lazily, &err), -ENOTDIR);
         assert_non_null(strstr(err.msg, place));
@@ -131,15 +138,13 @@ static void what_was_moved_away_is_not_called_unmounted(void **state)
 /* A Mount that was refused for that very reason is undone, or it would keep the lock until the link goes. */
 static void what_is_mounted_nowhere_is_unmounted_whatever_is_in_its_place(void **state)
 {
-    char moved[80];
+    char moved[MOVED_MAX];
     struct error err = { 0 };
     struct mount_entry e;
     (void)state;
-    (void)snprintf(moved, sizeof moved, "%s.moved", place);
     const struct device_node node = mounted();
     assert_int_equal(umount2(point, UMOUNT_NOFOLLOW), 0);
-    assert_int_equal(rename(place, moved), 0);
-    assert_int_equal(symlink(moved, place), 0);
+    put_a_link(moved);
     assert_int_equal(mount_remove(point, &node, false, &err), 0);
     assert_int_equal(unlink(place), 0);
     auto_close int file = open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
