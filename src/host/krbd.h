@@ -74,5 +74,6 @@ struct krbd_write {
 int krbd_write(const struct krbd_write *w, moment deadline, struct error *err);
 
 /* The helper that writes for this mapping, of this daemon or one before it. 1: *ret; 0: there is none;
- * negative: could not look, or (-EAGAIN) one hangs that does not show what it does; *ret is 0. */
+ * negative: could not look, or (-EAGAIN) one hangs that does not show what it does; *ret is 0. ret may be
+ * NULL. */
 int krbd_writer(const char *mapping, pid_t *ret);

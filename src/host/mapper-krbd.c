@@ -108,11 +108,16 @@ static int undo(const char *run_dir, const struct mapping_record *r, moment dead
     struct krbd_device d;
     pid_t pid;
     if (writer_end(r->mapping, deadline, &pid) < 0)
-        return error_set(
-            err, -EBUSY,
-            "an earlier attempt to map '%s' hangs in the kernel (pid %d; 0: not known); it is taken "
-            "back when the kernel lets go of it",
-            r->name.image, (int)pid);
+        return pid ? error_set(
+                         err, -EBUSY,
+                         "an earlier attempt to map '%s' hangs in the kernel (pid %d); it is taken back "
+                         "when the kernel lets go of it",
+                         r->name.image, (int)pid)
+                   : error_set(err, -EBUSY,
+                               "an earlier attempt to map '%s' may hang in the kernel: a helper rbdvol-device"
+                               " does not show what it is at (does its cgroup have memory left?); it is "
+                               "tried again",
+                               r->name.image);
     int rc = find_recorded(r, &d) == 1 ? device_remove(r->mapping, d.number, false, deadline, err) : 0;
     if (rc == 0)
         mapping_record_remove(run_dir, KIND, r->mapping);
@@ -411,8 +416,7 @@ static bool krbd_alive(const struct mapper_host *host, const char *id)
 {
     struct mapping_record r;
     struct krbd_device d;
-    pid_t pid;
-    return krbd_writer(id, &pid) != 0 ||
+    return krbd_writer(id, NULL) != 0 ||
            (mapping_record_read(host->run_dir, KIND, id, &r) == 1 && find_recorded(&r, &d) == 1);
 }
 

@@ -26,12 +26,10 @@ static int check_header(struct volumes *e, const struct volume *v, const struct 
 {
     char full[IMAGE_NAME_MAX + 1];
     image_name_full(&v->name, full);
-    if (h->danger &&
-        !text_is_name(h->danger)) /* part of a command that somebody types, it would be another */
+    if (h->danger && !text_is_name(h->danger)) /* in a command that somebody types it would be another */
         return error_set(err, -EINVAL,
                          "a key of the image's metadata, of an odd name, would undo the safety of its lock; "
-                         "`rbd image-meta "
-                         "list %s` shows it",
+                         "`rbd image-meta list %s` shows it",
                          full);
     if (h->danger)
         return error_set(

@@ -202,18 +202,17 @@ static bool is_stopping(struct volumes *e)
  * memory as a rule. */
 static void find_mappings(struct volumes *e)
 {
+    struct error err;
     moment patience = clock_in_ms(FIND_MS);
-    for (bool last = false, said = false;; said = true) {
-        struct error err;
-        if (mapper_find(&e->mapper_host, take_mapping, e, &err) == 0)
-            return;
-        last = clock_left_ms(patience) == 0 || is_stopping(e);
-        if (last || !said)
-            log_error("cannot look for mappers that are alive: %s", err.msg);
-        if (last)
-            return;
+    int rc = mapper_find(&e->mapper_host, take_mapping, e, &err);
+    if (rc < 0)
+        log_error("cannot look for mappers that are alive: %s", err.msg);
+    while (rc < 0 && clock_left_ms(patience) > 0 && !is_stopping(e)) {
         clock_pause_ms(FIND_AGAIN_MS);
+        rc = mapper_find(&e->mapper_host, take_mapping, e, &err);
     }
+    if (rc < 0)
+        log_error("cannot look for mappers that are alive, which are taken for dead now: %s", err.msg);
 }
 
 void recover_mappings(struct volumes *e)

@@ -9,7 +9,7 @@
  * nowhere but at our own mountpoint, in any mount namespace, and its caller's process is gone or it is older
  * than ten minutes (a minute, where the volume is lost). The flag of callers without an ID is never stale.
  * Returns how many were dropped; 0 also when it cannot be told just now. Leaves the rest to drive_kick.
- * Called without the volume's lock. */
+ * Waits up to 10 s for a start that is still looking what there is. Called without the volume's lock. */
 unsigned stale_drop(struct volumes *e, struct volume *v);
 
 /* Is there a holder of this ID whose caller is gone, but whose container lives on, since the volume is
