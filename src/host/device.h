@@ -69,8 +69,8 @@ enum grow_due {
                      off */
 };
 
-/* Checks the attached device before mounting: e2fsck -p for ext4, nothing for xfs and btrfs (mounting replays
- * their logs). mend: mends all that is wrong, since an earlier device_enlarge was cut off. -EUCLEAN: errors
+/* Checks the attached device before mounting: e2fsck -p for an ext4 that is not clean, nothing for xfs and
+ * btrfs (mounting replays their logs). mend: mends all that is wrong, since an earlier device_enlarge was cut off. -EUCLEAN: errors
  * are left; the message has fsck's words and the command to run by hand. */
 int device_check(struct device *d, const char *fstype, bool mend, moment deadline, enum grow_due *due,
                  struct error *err);

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/command.h"
 #include "base/text.h"
+#include "host/ext4.h"
 
 #define MIB (1024ULL * 1024)
 
@@ -81,12 +82,23 @@ static bool is_mounted(const char *device)
     return fd < 0 && errno == EBUSY;
 }
 
+/* What cannot be read or is no ext4, e2fsck explains. */
+static bool is_clean(const char *device)
+{
+    struct ext4_super super;
+    struct error ignored;
+    auto_close int fd = open(device, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && ext4_read(fd, device, &super, &ignored) == 0 && super.clean;
+}
+
 int fs_check(const struct fs *fs, const char *device, enum fs_care care, moment deadline, struct error *err)
 {
     if (!fs->checked)
         return 0;
     if (is_mounted(device))
         return 1;
+    if (care == FS_USUAL && is_clean(device))
+        return 0;
     const char *const usual[] = { "e2fsck", "-p", device, NULL };
     const char *const whole[] = { "e2fsck", "-f", care == FS_MEND ? "-y" : "-p", device, NULL };
     const struct command cmd = { .argv = care == FS_USUAL ? usual : whole,

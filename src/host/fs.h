@@ -42,7 +42,8 @@ int fs_check_mount_options(const struct fs *fs, const char *options, struct erro
 
 /* How thoroughly. */
 enum fs_care {
-    FS_USUAL, /* its journal is replayed, and what is safe to mend is mended (e2fsck -p) */
+    FS_USUAL, /* where it is not clean (host/ext4.h), its journal is replayed, and what is safe to mend is
+                 mended (e2fsck -p) */
     FS_WHOLE, /* the same, and all of it is looked at: what resize2fs wants to have seen (-f -p) */
     FS_MEND,  /* whatever is wrong is mended (-f -y): only where we know that it is of our own making */
 };

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/grow.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/btrfs.h>
@@ -14,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/command.h"
+#include "host/ext4.h"
 #include "host/mountinfo.h"
 #include "host/mountpoint.h"
 
@@ -34,67 +34,7 @@ struct xfs_growth {
 #define XFS_GROW_DATA _IOW('X', 110, struct xfs_growth)
 #define XFS_SLACK     64 /* blocks: no allocation group is smaller */
 
-#define EXT4_GROW        _IOW('f', 16, uint64_t)
-#define EXT4_SUPER       1024
-#define EXT4_MAGIC       0xEF53
-#define EXT4_SPARSE2     0x200 /* compatible; the next two incompatible, the last one read-only compatible */
-#define EXT4_META_BG     0x10
-#define EXT4_64BIT       0x80
-#define EXT4_BIGALLOC    0x200
-#define EXT4_SLACK       64 /* blocks of a group that are neither inodes nor reserved for growth */
-#define EXT4_GROUP_DESCS 32 /* bytes, at least */
-
-/* What we read of ext4's superblock (fs/ext4/ext4.h: struct ext4_super_block), by its offsets. */
-struct ext4 {
-    uint64_t blocks, block_size;
-    uint64_t slack; /* blocks: a last group smaller than its own tables is left out */
-    uint64_t reach; /* blocks: so far it grows without anything being moved */
-    bool online;    /* kernels grow one with these features while it is mounted */
-};
-
-static uint32_t le32_at(const unsigned char *p, size_t offset)
-{
-    uint32_t n;
-    memcpy(&n, p + offset, sizeof n);
-    return le32toh(n);
-}
-
-static uint16_t le16_at(const unsigned char *p, size_t offset)
-{
-    uint16_t n;
-    memcpy(&n, p + offset, sizeof n);
-    return le16toh(n);
-}
-
-/* The group descriptors have room in their own blocks, and in those that mkfs reserved for them. */
-static uint64_t ext4_reach(const unsigned char *s, uint64_t groups, uint64_t block_size)
-{
-    const bool wide = le32_at(s, 0x60) & EXT4_64BIT;
-    const uint64_t size = wide && le16_at(s, 0xFE) ? le16_at(s, 0xFE) : EXT4_GROUP_DESCS;
-    const uint64_t in_block = block_size / size;
-    if (le32_at(s, 0x60) & EXT4_META_BG)
-        return UINT64_MAX;
-    return ((groups + in_block - 1) / in_block + le16_at(s, 0xCE)) * in_block * le32_at(s, 0x20);
-}
-
-static int ext4_read(int fd, const char *device, struct ext4 *ret, struct error *err)
-{
-    unsigned char s[1024];
-    ssize_t n = pread(fd, s, sizeof s, EXT4_SUPER);
-    if (n != (ssize_t)sizeof s || le16_at(s, 0x38) != EXT4_MAGIC || le32_at(s, 0x18) > 6)
-        return error_set(err, n < 0 ? -errno : -EUCLEAN, "cannot read the superblock on %s: %s", device,
-                         n < 0 ? error_text(errno) : "it is none of ext4");
-    struct ext4 e = { .blocks = le32_at(s, 0x4), .block_size = 1024ULL << le32_at(s, 0x18) };
-    if (le32_at(s, 0x60) & EXT4_64BIT)
-        e.blocks |= (uint64_t)le32_at(s, 0x150) << 32;
-    uint64_t inodes = (uint64_t)le32_at(s, 0x28) * le16_at(s, 0x58) / e.block_size;
-    uint64_t groups = e.blocks / (le32_at(s, 0x20) ? le32_at(s, 0x20) : 1) + 1;
-    e.reach = ext4_reach(s, groups, e.block_size);
-    e.online = !(le32_at(s, 0x5C) & EXT4_SPARSE2) && !(le32_at(s, 0x64) & EXT4_BIGALLOC);
-    e.slack = inodes + le16_at(s, 0xCE) + groups * EXT4_GROUP_DESCS / e.block_size + EXT4_SLACK;
-    *ret = e;
-    return 0;
-}
+#define EXT4_GROW _IOW('f', 16, uint64_t)
 
 static int device_bytes(int fd, const char *device, uint64_t *ret, struct error *err)
 {
@@ -128,7 +68,7 @@ static int grow_xfs(int root, int device, const struct device_node *node, bool *
 
 static int grow_ext4(int root, int device, const struct device_node *node, bool *grown, struct error *err)
 {
-    struct ext4 e;
+    struct ext4_super e;
     uint64_t bytes;
     int rc = device_bytes(device, node->path, &bytes, err);
     if (rc == 0)
@@ -210,7 +150,7 @@ static bool kernel_lets_us(void)
 
 int grow_is_due(const struct fs *fs, const char *device, struct error *err)
 {
-    struct ext4 e;
+    struct ext4_super e;
     uint64_t bytes;
     if (strcmp(fs->name, "ext4") != 0)
         return 0;

@@ -28,6 +28,18 @@ def filesystem(path):
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
+def edited(cluster, volume, copy, *requests):
+    """A copy of an ext4 volume to which debugfs has done this; its uuid."""
+    spec = cluster.metadata(volume)["rbdvol.spec"]
+    with exported(cluster, f"rbd/{volume}") as path:
+        for request in requests:
+            subprocess.run(["debugfs", "-w", "-R", request, path], check=True, capture_output=True)
+        uuid = filesystem(path)["UUID"]
+        cluster.rbd("import", "--no-progress", path, f"rbd/{copy}")
+    cluster.rbd("image-meta", "set", f"rbd/{copy}", "rbdvol.spec", spec)
+    return uuid
+
+
 def is_dirty(path, fstype):
     """Is there a log to be replayed?"""
     words, sign = {"xfs": (["xfs_logprint", "-t", path], "<DIRTY>"), "ext4": (["dumpe2fs", "-h", path], "needs_recovery"),

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from image import exported
+from image import edited, exported
 from process import Process
 from waiting import until
 
@@ -50,16 +50,10 @@ def test_a_file_system_that_was_not_unmounted_is_mounted_with_what_was_fsynced(w
 
 def test_a_damaged_file_system_is_refused_with_fscks_words_and_left_alone(world, daemon):
     """Row 28: nothing is repaired on a guess."""
-    cluster = world.cluster
     daemon.create("db", size="64M", fstype="ext4")
     daemon.mount("db", "a")
     daemon.unmount("db", "a")
-    spec = cluster.metadata("db")["rbdvol.spec"]
-    with exported(cluster, "rbd/db") as path:
-        for request in ("clri <2>", "ssv state 2"):
-            subprocess.run(["debugfs", "-w", "-R", request, path], check=True, capture_output=True)
-        cluster.rbd("import", "--no-progress", path, "rbd/bad")
-    cluster.rbd("image-meta", "set", "rbd/bad", "rbdvol.spec", spec)
+    edited(world.cluster, "db", "bad", "clri <2>", "ssv state 2")
     err = daemon.refused("Mount", Name="bad", ID="a")
     assert "fsck" in err.lower() and "bad" in err, err
     assert len(err) > 60, err
@@ -76,13 +70,7 @@ def test_only_growth_that_was_cut_off_is_mended_without_a_person(world, daemon, 
     with open(f"{point}/file", "w", encoding="ascii") as f:
         f.write("kept")
     daemon.unmount("db", "a")
-    spec = cluster.metadata("db")["rbdvol.spec"]
-    with exported(cluster, "rbd/db") as path:
-        for request in ("clri <7>", "ssv state 2"):
-            subprocess.run(["debugfs", "-w", "-R", request, path], check=True, capture_output=True)
-        uuid = subprocess.run(["blkid", "-o", "value", "-s", "UUID", path], check=True, capture_output=True, text=True).stdout.strip()
-        cluster.rbd("import", "--no-progress", path, "rbd/torn")
-    cluster.rbd("image-meta", "set", "rbd/torn", "rbdvol.spec", spec)
+    uuid = edited(cluster, "db", "torn", "clri <7>", "ssv state 2")
     cluster.rbd("image-meta", "set", "rbd/torn", "rbdvol.growing", uuid if mark == "its own" else uuid[::-1])
     if mark == "its own":
         point = daemon.mount("torn", "a")

@@ -13,6 +13,7 @@
 #include "base/command.h"
 #include "cmocka-headers.h"
 #include "host/device.h"
+#include "host/ext4.h"
 #include "host/fs.h"
 #include "host/grow.h"
 #include "host/probe.h"
@@ -136,6 +137,8 @@ static void damage_is_told_and_mended_only_when_that_is_asked_for(void **state)
     assert_int_equal(check("ext4", FS_USUAL, &err), 0);
     assert_int_equal(check("ext4", FS_WHOLE, &err), 0);
     runs(damage);
+    assert_int_equal(check("ext4", FS_USUAL, &err),
+                     0); /* it says that it is clean, and is taken at its word */
     assert_int_equal(check("ext4", FS_WHOLE, &err), -EUCLEAN);
     assert_non_null(strstr(err.msg, "the file system has errors that need a person"));
     assert_non_null(strstr(err.msg, "e2fsck said: "));
@@ -145,6 +148,48 @@ static void damage_is_told_and_mended_only_when_that_is_asked_for(void **state)
     assert_int_equal(check("ext4", FS_USUAL, &err), -EIO);
     assert_non_null(strstr(err.msg, "e2fsck failed (8)"));
     assert_int_equal(check("xfs", FS_USUAL, &err), 0); /* its mount does that */
+}
+
+static bool says_clean(void)
+{
+    struct ext4_super super;
+    struct error err;
+    auto_close int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (ext4_read(fd, file, &super, &err) < 0)
+        fail_msg("%s", err.msg);
+    return super.clean;
+}
+
+/* Each of these is a reason for e2fsck to look. */
+static void what_is_not_wholly_clean_is_checked(void **state)
+{
+    static const char *const requests[] = {
+        "ssv state 0",         "ssv state 2",
+        "ssv state 3",         "ssv state 5",
+        "ssv last_orphan 12",  "ssv max_mnt_count 20",
+        "ssv checkinterval 1", "ssv error_count 1",
+        "feature mmp",         "feature needs_recovery",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        const char *const argv[] = { "debugfs", "-w", "-R", requests[i], file, NULL };
+        formatted("ext4", EXT4_SIZE);
+        assert_true(says_clean());
+        runs(argv);
+        if (says_clean())
+            fail_msg("it is clean after '%s'", requests[i]);
+    }
+}
+
+static void e2fsck_replays_the_journal_of_one_that_was_not_unmounted(void **state)
+{
+    const char *const died[] = { "debugfs", "-w", "-R", "feature needs_recovery", file, NULL };
+    struct error err;
+    (void)state;
+    formatted("ext4", EXT4_SIZE);
+    runs(died);
+    assert_int_equal(check("ext4", FS_USUAL, &err), 0);
+    assert_true(says_clean());
 }
 
 static uint32_t ext4_blocks(void)
@@ -190,6 +235,8 @@ int main(void)
         cmocka_unit_test(each_kind_gets_a_uuid_of_its_own),
         cmocka_unit_test(what_is_no_file_system_gets_none),
         cmocka_unit_test(damage_is_told_and_mended_only_when_that_is_asked_for),
+        cmocka_unit_test(what_is_not_wholly_clean_is_checked),
+        cmocka_unit_test(e2fsck_replays_the_journal_of_one_that_was_not_unmounted),
         cmocka_unit_test(an_ext4_grows_to_its_device),
         cmocka_unit_test(what_cannot_be_asked_for_its_size_is_not_due),
     };
