@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -72,14 +71,10 @@ static void judge(blkid_probe p, struct device_probe *ret)
     }
 }
 
-/* libblkid makes some fifty small reads one after the other, nearly all of them here. The mapper's file has
- * no cache. */
+/* libblkid makes some fifty small reads one after the other, nearly all of them here. */
 static void read_ahead(int fd)
 {
-    struct stat st;
     off_t size = lseek(fd, 0, SEEK_END);
-    if (fstat(fd, &st) < 0 || !S_ISBLK(st.st_mode))
-        return;
     (void)posix_fadvise(fd, 0, HEAD, POSIX_FADV_WILLNEED);
     if (size > HEAD + TAIL)
         (void)posix_fadvise(fd, size - TAIL, TAIL, POSIX_FADV_WILLNEED);

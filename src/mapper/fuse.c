@@ -210,12 +210,12 @@ void fuse_attr_fill(uint64_t size, bool ro, struct fuse_attr_out *ret)
     };
 }
 
-void fuse_open_fill(struct fuse_open_out *ret)
+void fuse_open_fill(bool cached, struct fuse_open_out *ret)
 {
     /* Older kernels ignore the flags that they do not know. */
-    *ret = (struct fuse_open_out){ .fh = 1,
-                                   .open_flags =
-                                       FOPEN_DIRECT_IO | FOPEN_NOFLUSH | FOPEN_PARALLEL_DIRECT_WRITES };
+    *ret = (struct fuse_open_out){ .fh = 1, .open_flags = FOPEN_NOFLUSH };
+    if (!cached)
+        ret->open_flags |= FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
 }
 
 void fuse_statfs_fill(uint64_t size, struct fuse_statfs_out *ret)

@@ -47,5 +47,6 @@ int fuse_request_decode(const void *buf, size_t len, struct fuse_request *ret);
 int fuse_init_fill(const struct fuse_request *req, struct fuse_init_out *ret);
 
 void fuse_attr_fill(uint64_t size, bool ro, struct fuse_attr_out *ret);
-void fuse_open_fill(struct fuse_open_out *ret);
+/* cached: the kernel may read ahead, and keep what it read until the file is opened the next time. */
+void fuse_open_fill(bool cached, struct fuse_open_out *ret);
 void fuse_statfs_fill(uint64_t size, struct fuse_statfs_out *ret);

@@ -159,12 +159,14 @@ static void do_zero(struct serve *s, const struct fuse_request *req)
 static void do_open(struct serve *s, const struct fuse_request *req)
 {
     struct fuse_open_out out;
-    int rc = s->ro && req->for_writing ? -EROFS : state_open(s->state);
-    if (rc < 0) {
-        reply(s, req->unique, -rc, NULL, 0);
+    int others = s->ro && req->for_writing ? -EROFS : state_open(s->state);
+    if (others < 0) {
+        reply(s, req->unique, -others, NULL, 0);
         return;
     }
-    fuse_open_fill(&out);
+    /* Who looks what is on the image reads ahead. Never beside the loop device, or a writer: an open would
+     * wait until their I/O has ended (fs/fuse/iomode.c). */
+    fuse_open_fill(others == 0 && !req->for_writing, &out);
     reply(s, req->unique, 0, &out, sizeof out);
 }
 

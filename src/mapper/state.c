@@ -94,9 +94,8 @@ int state_open(struct state *s)
     LOCK_SCOPE(&s->lock);
     if (s->phase != STATE_READY || s->ending)
         return -EIO;
-    s->opens++;
     s->was_open = true;
-    return 0;
+    return (int)s->opens++;
 }
 
 void state_release(struct state *s)

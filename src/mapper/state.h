@@ -60,7 +60,7 @@ void state_failed(struct state *s, const struct error *why);
 /* The first reason stays. */
 void state_lost(struct state *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* One more open: 0, or -EIO when this mapping is lost or ending. */
+/* One more open: how many there were before, or -EIO when this mapping is lost or ending. */
 int state_open(struct state *s);
 void state_release(struct state *s);
 
