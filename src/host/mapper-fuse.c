@@ -282,6 +282,7 @@ static int file_unmount(const struct mapping *m, moment deadline, struct error *
 }
 
 /* Waits until the process is gone: 0 or -ETIMEDOUT. */
+/* The kernel takes a few milliseconds to take a process with that many threads down. */
 static int wait_gone(const struct mapping *m, moment deadline)
 {
     auto_close int fd = (int)syscall(SYS_pidfd_open, m->pid, 0);
@@ -326,9 +327,6 @@ static int fuse_unmap(const struct mapper_host *host, struct mapping *m, moment 
             image_name_full(&m->name, full));
     if (rc < 0 && rc != -EIO)
         return error_prefix(err, "the mapper of '%s' cannot let go of it", image_name_full(&m->name, full));
-    if (wait_gone(m, deadline) < 0)
-        return error_set(err, -ETIMEDOUT, "the mapper of '%s' (pid %d) does not end",
-                         image_name_full(&m->name, full), (int)m->pid);
     mapping_forget(m);
     return rc;
 }
@@ -584,6 +582,7 @@ const struct mapper mapper_fuse = {
     .map = fuse_map,
     .wait_closed = fuse_wait_closed,
     .unmap = fuse_unmap,
+    .await_end = wait_gone,
     .alive = fuse_alive,
     .health = fuse_health,
     .change = fuse_change,

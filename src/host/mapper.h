@@ -114,6 +114,10 @@ struct mapper {
      * must fence. */
     int (*unmap)(const struct mapper_host *host, struct mapping *m, moment deadline, struct error *err);
 
+    /* After an unmap() that gave 0 or -EIO: waits for what is still ending of it, and has nothing left to do.
+     * -ETIMEDOUT. NULL: nothing is. */
+    int (*await_end)(const struct mapping *m, moment deadline);
+
     /* Is a mapping of this id alive on this host, whoever knows of it? Asks the kernel, not our own table. */
     bool (*alive)(const struct mapper_host *host, const char *id);
 

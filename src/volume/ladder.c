@@ -30,6 +30,7 @@
 #define CLOSED_MS 5000
 #define FENCE_MS  10000
 #define UNMAP_MS  60000
+#define GONE_MS   10000
 
 static void arrive(struct volumes *e, struct volume *v, enum rung rung)
 {
@@ -317,10 +318,22 @@ static int unmap(struct volumes *e, struct volume *v, struct error *err)
         v->unmapping = true;
     }
     int rc = m.mapper->unmap(&e->mapper_host, &m, clock_in_ms(UNMAP_MS), err);
+    if (rc == 0 || rc == -EIO)
+        v->leaving = m;
     LOCK_SCOPE(&v->lock);
     v->mapping.control = m.control;
     v->unmapping = rc == 0 || rc == -EIO;
     return rc;
+}
+
+/* It ends while the record is removed: an Unmount is over when both are. */
+static void see_off(struct volume *v)
+{
+    const struct mapping *m = &v->leaving;
+    if (m->mapper && m->mapper->await_end && m->mapper->await_end(m, clock_in_ms(GONE_MS)) < 0)
+        log_warning("the mapper (pid %d) has let go of its image, but does not end pool=%s image=%s",
+                    (int)m->pid, v->name.pool, v->name.image);
+    v->leaving = (struct mapping){ .control = -1 };
 }
 
 static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
@@ -372,6 +385,7 @@ static int down_claim(struct volumes *e, struct volume *v, struct error *err)
     int rc = engine_place(e, &v->name, &p, err);
     if (rc == 0)
         rc = claim_drop(e, v, &p, err);
+    see_off(v);
     if (rc == 0)
         arrive(e, v, RUNG_DETACHED);
     return rc;

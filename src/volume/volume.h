@@ -94,6 +94,7 @@ struct volume {
     struct spec spec;
     struct ctl ctl;
     struct mapping mapping; /* from RUNG_MAPPED on */
+    struct mapping leaving; /* has let go of its image, and is ending; mapper NULL: none */
     bool unsettled;         /* its owner record, or a last look at its name, is missing yet */
     struct device *device;  /* from RUNG_CHECKED on, but for one adopted when mounted; NULL: none */
     struct device_node node;

@@ -311,6 +311,12 @@ static int unmap(const struct mapper_host *host, struct mapping *m, moment deadl
     return rc;
 }
 
+static int await_end(const struct mapping *m, moment deadline)
+{
+    (void)deadline;
+    return fake_call("await-end", m->name.image, NULL);
+}
+
 static int health(struct mapping *m, struct mapping_health *ret, struct error *err)
 {
     (void)err;
@@ -448,6 +454,7 @@ const struct mapper mapper_fuse = {
     .map = map,
     .wait_closed = wait_closed,
     .unmap = unmap,
+    .await_end = await_end,
     .alive = mapper_alive,
     .health = health,
     .change = change,
