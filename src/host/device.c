@@ -32,6 +32,7 @@ struct device {
     unsigned uses;
     bool lost;    /* it was killed, or has ended */
     bool frozen;  /* it has something frozen, or may have: it is left to end by itself, which thaws */
+    bool asked;   /* the answer to device_probe_ahead is still to come */
     bool spent;   /* nobody else can have it: it has changed what signals do to it */
     bool resting; /* it was told to let go of everything, and has not been heard to have done so */
 };
@@ -100,7 +101,7 @@ static bool keep_idle(struct device *d)
 static bool is_wanted_idle(const struct device *d)
 {
     LOCK_SCOPE(&idle.lock);
-    return !idle.device && !d->lost && !d->frozen && !d->spent && d->uses < USES_MAX;
+    return !idle.device && !d->lost && !d->frozen && !d->spent && !d->asked && d->uses < USES_MAX;
 }
 
 static int start_new(struct device **ret, struct error *err)
@@ -163,13 +164,9 @@ static int no_answer(struct device *d, const char *what, moment start, int rc, s
                      span);
 }
 
-/* One request. what: "mounting '/dev/loop3'", for the messages. key: goes after it, in a packet of its own,
- * so that it is in no text; NULL: there is none. Takes the reference of request. */
-static int call_with_key(struct device *d, json_t *request, const struct device_key *key, const char *what,
-                         moment deadline, json_t **ret, struct error *err)
+/* what: "mounting '/dev/loop3'", for the messages. */
+static int send_request(struct device *d, json_t *req, const char *what, moment deadline, struct error *err)
 {
-    json_auto_t *req = request;
-    moment start = clock_now();
     int left = clock_left_ms(deadline);
     if (!req)
         return error_set(err, -EINVAL, "%s: a name in it is not UTF-8", what);
@@ -177,9 +174,13 @@ static int call_with_key(struct device *d, json_t *request, const struct device_
         return error_set(err, -ENOTCONN, "%s: not possible, the helper for this device was stopped", what);
     int own = left > 2 * MARGIN_MS ? left - MARGIN_MS : left / 2;
     (void)json_object_set_new(req, "ms", json_integer(own));
-    int rc = channel_send(d->channel, req, deadline, err);
-    if (rc == 0 && key && key->name && send(d->channel, key->bytes, key->len, MSG_NOSIGNAL) < 0)
-        rc = -EPIPE;
+    return channel_send(d->channel, req, deadline, err);
+}
+
+/* rc: whether it was sent. */
+static int take_answer(struct device *d, int rc, const char *what, moment start, moment deadline,
+                       json_t **ret, struct error *err)
+{
     if (rc == 0)
         rc = channel_answer(d->channel, deadline, ret, err);
     if (rc == -EPIPE || (rc == -ETIMEDOUT && clock_left_ms(deadline) == 0))
@@ -187,6 +188,19 @@ static int call_with_key(struct device *d, json_t *request, const struct device_
     if (rc == -ENOENT) /* that means "no such image" to everybody above us */
         err->code = rc = -ENODEV;
     return rc;
+}
+
+/* One request. key: goes after it, in a packet of its own, so that it is in no text; NULL: there is none.
+ * Takes the reference of request. */
+static int call_with_key(struct device *d, json_t *request, const struct device_key *key, const char *what,
+                         moment deadline, json_t **ret, struct error *err)
+{
+    json_auto_t *req = request;
+    moment start = clock_now();
+    int rc = send_request(d, req, what, deadline, err);
+    if (rc == 0 && key && key->name && send(d->channel, key->bytes, key->len, MSG_NOSIGNAL) < 0)
+        rc = -EPIPE;
+    return take_answer(d, rc, what, start, deadline, ret, err);
 }
 
 static int device_call(struct device *d, json_t *request, const char *what, moment deadline, json_t **ret,
@@ -206,13 +220,27 @@ static int bad_reply(struct error *err)
     return error_set(err, -EPROTO, "rbdvol-device answered something unknown: is it of another version?");
 }
 
+static json_t *probe_request(const char *file)
+{
+    return json_pack("{s:s, s:s}", "do", "probe", "file", file);
+}
+
+void device_probe_ahead(struct device *d, const char *file, moment deadline)
+{
+    json_auto_t *request = probe_request(file);
+    struct error ignored;
+    d->asked = send_request(d, request, "", deadline, &ignored) == 0;
+}
+
 int device_probe(struct device *d, const char *file, moment deadline, struct device_probe *ret,
                  struct error *err)
 {
     char text[PATH_MAX + 64];
     json_auto_t *reply = NULL;
-    int rc = device_call(d, json_pack("{s:s, s:s}", "do", "probe", "file", file), what(text, "probing", file),
-                         deadline, &reply, err);
+    (void)what(text, "probing", file);
+    int rc = d->asked ? take_answer(d, 0, text, clock_now(), deadline, &reply, err)
+                      : device_call(d, probe_request(file), text, deadline, &reply, err);
+    d->asked = false;
     if (rc < 0)
         return rc;
     int found, size;

@@ -39,6 +39,10 @@ struct device_probe {
 int device_probe(struct device *d, const char *file, moment deadline, struct device_probe *ret,
                  struct error *err);
 
+/* Begins what device_probe of the same file, which must be the next request, waits for. That it could not
+ * be begun, device_probe says. */
+void device_probe_ahead(struct device *d, const char *file, moment deadline);
+
 /* Formats the image through the mapping's file: mkfs into a scratch file (host/fs.h), then its extents are
  * written, the first block last. */
 int device_format(struct device *d, const char *file, const char *fstype, const char *mkfs_options,
@@ -70,8 +74,8 @@ enum grow_due {
 };
 
 /* Checks the attached device before mounting: e2fsck -p for an ext4 that is not clean, nothing for xfs and
- * btrfs (mounting replays their logs). mend: mends all that is wrong, since an earlier device_enlarge was cut off. -EUCLEAN: errors
- * are left; the message has fsck's words and the command to run by hand. */
+ * btrfs (mounting replays their logs). mend: mends all that is wrong, since an earlier device_enlarge was cut
+ * off. -EUCLEAN: errors are left; the message has fsck's words and the command to run by hand. */
 int device_check(struct device *d, const char *fstype, bool mend, moment deadline, enum grow_due *due,
                  struct error *err);
 

@@ -93,6 +93,21 @@ static int settle(struct volumes *e, struct volume *v, const struct place *p, st
     return 0;
 }
 
+/* Looking what is on it needs neither its record nor its name, and takes as long as both. */
+static int look_ahead(struct volume *v, struct error *err)
+{
+    int rc = v->device ? 0 : device_start(&v->device, err);
+    if (rc == 0)
+        device_probe_ahead(v->device, mapping_blocks(&v->mapping), clock_in_ms(ATTACH_MS));
+    return rc;
+}
+
+static void detach(struct volume *v)
+{
+    device_end(v->device);
+    v->device = NULL;
+}
+
 static int up_map(struct volumes *e, struct volume *v, struct error *err)
 {
     struct mapping m = { .control = -1 };
@@ -120,7 +135,12 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
     }
     v->unsettled = true;
     arrive(e, v, RUNG_MAPPED); /* from here on descending unmaps, whatever is missing yet */
-    return settle(e, v, &p, err);
+    rc = look_ahead(v, err);
+    if (rc == 0)
+        rc = settle(e, v, &p, err);
+    if (rc < 0)
+        detach(v);
+    return rc;
 }
 
 static int up_check(struct volumes *e, struct volume *v, struct error *err)
@@ -146,8 +166,7 @@ static int up_check(struct volumes *e, struct volume *v, struct error *err)
     if (rc == 0)
         rc = content_renew(e, v, &p, err);
     if (rc < 0) {
-        device_end(v->device);
-        v->device = NULL;
+        detach(v);
         return rc;
     }
     {
@@ -198,8 +217,7 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
             arrive(e, v, RUNG_MOUNTED); /* it may be there: descending looks */
         return rc;
     }
-    device_end(v->device); /* the mount keeps the device now */
-    v->device = NULL;
+    detach(v); /* the mount keeps the device now */
     arrive(e, v, RUNG_MOUNTED);
     return 0;
 }
@@ -236,16 +254,14 @@ static int down_umount(struct volumes *e, struct volume *v, struct error *err)
     if (rc == 0)
         rc = device_umount(v->device, mountpoint, &v->node, lost, clock_in_ms(LONG_MS), err);
     if (rc < 0) {
-        device_end(v->device);
-        v->device = NULL;
+        detach(v);
         if (rc == -EBUSY && procs_pinning(v->node.major, v->node.minor, mountpoint, who, sizeof who) == 1)
             return error_set(err, rc, "%s still uses %s", who, mountpoint);
         return rc;
     }
     /* Not RUNG_CHECKED: who unmounts a volume that was mounted all the time has nothing attached, and with
      * the mount the loop device may have gone. */
-    device_end(v->device);
-    v->device = NULL;
+    detach(v);
     arrive(e, v, RUNG_MAPPED);
     return 0;
 }
@@ -253,8 +269,7 @@ static int down_umount(struct volumes *e, struct volume *v, struct error *err)
 static int down_check(struct volumes *e, struct volume *v, struct error *err)
 {
     (void)err;
-    device_end(v->device);
-    v->device = NULL;
+    detach(v);
     arrive(e, v, RUNG_MAPPED);
     return 0;
 }
@@ -339,6 +354,7 @@ static void see_off(struct volume *v)
 static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
 {
     volume_says(v, "unmapping");
+    detach(v); /* it may be looking what is on the image */
     const struct mapper *mapper = v->mapping.mapper;
     bool lost = v->lost;
     {

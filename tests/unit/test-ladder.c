@@ -13,7 +13,7 @@
 #define STEPS 64 /* more calls than a climb or a descent makes */
 
 #define UP_OF_DB                                                                                             \
-    "lock db rbdvol.ctl, map db, lock db rbdvol, unlock db rbdvol.ctl, device_start, attach 4096, "          \
+    "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, attach 4096, "          \
     "mount db xfs noatime,nodev,nosuid, device_end"
 #define DOWN_OF_DB "device_start, umount db, device_end, unmap db, break db rbdvol"
 
@@ -72,7 +72,7 @@ static void the_first_mount_freshens_once(void **state)
     assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
     fixture_settle(f);
     fixture_expect_trace(
-        "lock db rbdvol.ctl, map db, lock db rbdvol, unlock db rbdvol.ctl, device_start, attach 4096, "
+        "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, attach 4096, "
         "mount db xfs nodev,nosuid, fresh 70:71 700, set db rbdvol.spec, device_end");
     assert_non_null(strstr(i->spec, "\"fresh\":false"));
     assert_non_null(strstr(i->spec, "\"later\":[1]"));
@@ -331,8 +331,8 @@ static void an_image_that_is_replaced_before_the_lock_is_not_mounted(void **stat
     fake_go("image_find");
     assert_int_equal(fixture_end(&p), -ENOENT);
     fixture_settle(f);
-    fixture_expect_trace(
-        "lock db rbdvol.ctl, map db, lock old rbdvol, unlock old rbdvol.ctl, unmap db, break old rbdvol");
+    fixture_expect_trace("lock db rbdvol.ctl, map db, device_start, lock old rbdvol, unlock old rbdvol.ctl, "
+                         "device_end, unmap db, break old rbdvol");
     assert_int_equal(fake_mapping_count(), 0);
     assert_int_equal(fake_mount_count(), 0);
 }
@@ -430,7 +430,7 @@ static void a_blank_image_is_formatted_and_remembered(void **state)
     i->content = (struct device_probe){ .found = PROBE_EMPTY };
     assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
     fixture_settle(f);
-    fixture_expect_trace("lock db rbdvol.ctl, map db, lock db rbdvol, unlock db rbdvol.ctl, device_start, "
+    fixture_expect_trace("lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, "
                          "set db rbdvol.spec, format xfs, set db rbdvol.spec, attach 4096, "
                          "mount db xfs noatime,nodev,nosuid, fresh 0:0 755, set db rbdvol.spec, device_end");
     assert_non_null(strstr(i->spec, "\"fresh\":false"));
@@ -468,7 +468,7 @@ static void a_file_system_made_by_others_is_adopted_as_it_is(void **state)
     i->content = (struct device_probe){ .found = PROBE_FS, .type = "ext4", .block_size = 512 };
     assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
     fixture_settle(f);
-    fixture_expect_trace("lock db rbdvol.ctl, map db, lock db rbdvol, unlock db rbdvol.ctl, device_start, "
+    fixture_expect_trace("lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, "
                          "set db rbdvol.spec, attach 512, mount db ext4 noatime,nodev,nosuid, device_end");
     assert_non_null(strstr(i->spec, "\"fstype\":\"ext4\""));
     assert_non_null(strstr(i->spec, "\"fresh\":false"));
