@@ -2,6 +2,8 @@
 """Fixtures: a network of this session's own, a cluster in it, and guests: other kernels, which have krbd and nbd."""
 
 import ctypes
+import fcntl
+import glob
 import os
 import shutil
 import subprocess
@@ -22,6 +24,7 @@ from network import Network, ip  # noqa: E402
 CLONE_NEWNET = 0x40000000
 WATCH_TIMEOUT = 10  # seconds, of the OSD: krbd pings its watch every 5 s
 GUESTS = 2
+REPORTS = os.path.join(BUILD, "reports")  # of sanitizers
 
 
 def pytest_configure(config):
@@ -59,8 +62,15 @@ def pytest_runtest_makereport(item, call):
 def unpacked():
     """What the guests need, fetched once per build directory."""
     directory = os.path.join(BUILD, "vm")
-    subprocess.run([os.path.join(HERE, "fetch"), directory, *(["qemu"] if KIND == "qemu" else [])], check=True, timeout=300)
+    os.makedirs(directory, exist_ok=True)
+    with open(os.path.join(directory, "lock"), "w", encoding="ascii") as lock:  # two may come at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fetch(directory)
     return directory
+
+
+def fetch(directory):
+    subprocess.run([os.path.join(HERE, "fetch"), directory, *(["qemu"] if KIND == "qemu" else [])], check=True, timeout=300)
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +103,8 @@ def _guests(request, unpacked, network, cluster):
     for guest in made:
         guest.stop()
         guest.close()
+    for report in glob.glob(f"{directory}/*/*/reports/*"):
+        shutil.copy(report, os.path.join(REPORTS, report.replace("/", "_")))
     shutil.rmtree(directory)
 
 
@@ -109,6 +121,8 @@ class Hosts:
         if not guest.alive():
             guest.start()
             guest.daemons = []
+            if os.path.isdir(REPORTS):
+                guest.sh(f"grep -qF ' {REPORTS} ' /proc/mounts")  # what is written there reaches us
             guest.sh("modprobe rbd single_major=Y; modprobe nbd max_part=0 nbds_max=8; modprobe fuse; modprobe loop max_loop=8 || true")
         if guest not in self.used:
             self.used.append(guest)

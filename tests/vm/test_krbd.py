@@ -3,6 +3,7 @@
 
 import json
 
+from image import edited
 from waiting import until
 
 
@@ -63,7 +64,7 @@ def test_a_daemon_that_is_killed_finds_its_mapping_again(guest, daemon, cluster)
     assert guest.call("devices") == [before]
     daemon.await_cluster()
     assert daemon.mount("db", "one") == point  # twice mounted by one holder
-    guest.call("writer_stop", f"{point}/log")
+    guest.call("writer_end", f"{point}/log")
     assert guest.call("writer", f"{point}/log")["error"] is None
     daemon.unmount("db", "one")
     daemon.unmount("db", "one")
@@ -72,7 +73,8 @@ def test_a_daemon_that_is_killed_finds_its_mapping_again(guest, daemon, cluster)
 
 def test_what_a_killed_daemon_had_only_mapped_is_unmapped(guest, daemon, cluster):
     """Killed between the write and the mount: nobody was told that the volume is mounted."""
-    daemon.create("db", size="1G", fstype="ext4")
+    daemon.create("new", size="100M", fstype="ext4")
+    edited(cluster, "new", "db", "ssv state 0")  # one that is clean is not checked
     guest.sh("printf '#!/bin/sh\\nexec sleep 600\\n' >/run/e2fsck && chmod +x /run/e2fsck && mount --bind /run/e2fsck /usr/sbin/e2fsck")
     try:
         daemon.begin("call", "Mount", {"Name": "db", "ID": "one"})

@@ -45,7 +45,7 @@ def test_a_daemon_that_is_killed_finds_its_mapping_again(guest, daemon, cluster)
     assert daemon.get("db")["Mountpoint"] == point and guest.call("rbd_nbds") == before
     daemon.await_cluster()
     until(lambda: guest.call("writer", f"{point}/log")["acked"] > 5, "the writer", 20)
-    guest.call("writer_stop", f"{point}/log")
+    guest.call("writer_end", f"{point}/log")
     assert guest.call("writer", f"{point}/log")["error"] is None
     daemon.unmount("db", "one")
     assert guest.call("nbd_devices") == [] and cluster.locks_left() == []
