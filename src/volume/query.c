@@ -205,11 +205,12 @@ int query_path(struct volumes *e, const char *text, char mountpoint[static PATH_
 
 /* One pool's images while List is at it. */
 struct listing {
-    const char *home;        /* the configured namespace, which names without one mean */
-    struct image_name where; /* pool and namespace */
+    const char *home; /* the configured namespace, which names without one mean */
     unsigned pool, hidden;
-    json_t *names; /* image name → number of pools that have it in the configured namespace */
-    json_t *found; /* [pool number, namespace, image name], in order */
+    bool at_home;  /* in that namespace now */
+    json_t *names; /* image name → number of pools that have it there; NULL: there is but one pool */
+    json_t *found; /* [pool number, namespace, [image names]], in order */
+    json_t *here;  /* the last of those lists */
 };
 
 static void list_one(void *arg, const char *image, const char *id)
@@ -219,16 +220,18 @@ static void list_one(void *arg, const char *image, const char *id)
         l->hidden += strncmp(image, IMAGE_TEMP, strlen(IMAGE_TEMP)) != 0;
         return;
     }
-    if (strcmp(l->where.ns, l->home) == 0)
+    if (l->names && l->at_home)
         json_object_set_new(l->names, image,
                             json_integer(json_integer_value(json_object_get(l->names, image)) + 1));
-    json_array_append_new(l->found, json_pack("[i, s, s]", (int)l->pool, l->where.ns, image));
+    json_array_append_new(l->here, json_string(image));
 }
 
 static int list_place(void *arg, const struct image_name *where, const struct place *p, struct error *err)
 {
     struct listing *l = arg;
-    l->where = *where;
+    l->at_home = strcmp(where->ns, l->home) == 0;
+    l->here = json_array();
+    json_array_append_new(l->found, json_pack("[i, s, o]", (int)l->pool, where->ns, l->here));
     return image_list(p, list_one, l, err);
 }
 
@@ -286,9 +289,26 @@ static size_t list_local(struct volumes *e, json_t *out)
     return listed;
 }
 
+/* Those of one place. A name is plain, without its pool, where it can mean nothing else. */
+static void add_place(struct volumes *e, const struct listing *l, const json_t *place, json_t *out)
+{
+    struct image_name image = { 0 };
+    json_int_t pool = json_integer_value(json_array_get(place, 0));
+    const json_t *images = json_array_get(place, 2);
+    (void)snprintf(image.pool, sizeof image.pool, "%s", e->settings->pools[pool]);
+    (void)snprintf(image.ns, sizeof image.ns, "%s", json_string_value(json_array_get(place, 1)));
+    for (size_t i = 0; i < json_array_size(images); i++) {
+        const char *name = json_string_value(json_array_get(images, i));
+        bool only = !l->names || json_integer_value(json_object_get(l->names, name)) == 1;
+        (void)snprintf(image.image, sizeof image.image, "%s", name);
+        add_volume(e, out, &image, pool == 0 && !image.ns[0] && only);
+    }
+}
+
 int query_list(struct volumes *e, json_t **ret, struct error *err)
 {
-    json_auto_t *out = json_array(), *names = json_object(), *found = json_array();
+    json_auto_t *out = json_array(), *found = json_array();
+    json_auto_t *names = e->settings->npools > 1 ? json_object() : NULL;
     struct listing l = { .home = e->settings->ns, .names = names, .found = found };
     size_t i;
     json_t *one;
@@ -298,17 +318,7 @@ int query_list(struct volumes *e, json_t **ret, struct error *err)
         if (list_local(e, out) == 0)
             return rc;
     }
-    json_array_foreach(found, i, one)
-    {
-        struct image_name image = { 0 };
-        json_int_t pool = json_integer_value(json_array_get(one, 0));
-        const char *name = json_string_value(json_array_get(one, 2));
-        (void)snprintf(image.pool, sizeof image.pool, "%s", e->settings->pools[pool]);
-        (void)snprintf(image.ns, sizeof image.ns, "%s", json_string_value(json_array_get(one, 1)));
-        (void)snprintf(image.image, sizeof image.image, "%s", name);
-        add_volume(e, out, &image,
-                   pool == 0 && !image.ns[0] && json_integer_value(json_object_get(names, name)) == 1);
-    }
+    json_array_foreach(found, i, one) add_place(e, &l, one, out);
     *ret = json_incref(out);
     return 0;
 }
