@@ -54,7 +54,8 @@ def kill_all(daemon, work):
     (minor,) = [m.device.split(":")[1] for m in mounts.mounts(mapper) if m.fstype == "fuse.rbdvol" and m.point.startswith(work)]
     in_namespace_of(daemon.pid, "dd", "if=/dev/urandom", f"of={path}/dirty", "bs=1M", "count=16")
     daemon.kill()
-    assert [pid for pid in process.pids() if process.namespace(pid, "mnt") == inside] == [mapper]
+    # an idle helper sees a moment later that the daemon has ended
+    until(lambda: [pid for pid in process.pids() if process.namespace(pid, "mnt") == inside] == [mapper], "the mapper to be the last one")
     os.kill(mapper, signal.SIGKILL)
     try:
         # all of it: its first thread is a zombie while another hangs

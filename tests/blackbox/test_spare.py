@@ -54,8 +54,8 @@ def test_a_volume_of_a_spare_mapper_outlives_its_daemon(spared):
     spared.kill()
     until(lambda: not spared.spares(), "the spare mapper to end with its daemon")
     spared.start().await_cluster()
+    until(lambda: spared.get("db")["Status"]["state"] == "mounted", "what is there to have been looked for")
     assert only(spared)[0] == pid
-    assert spared.get("db")["Status"]["state"] == "mounted"
     spared.unmount("db", "a")
 
 

@@ -11,6 +11,7 @@ import signal
 import time
 
 import stamps
+from cluster import Failed
 from host import BLOCKLIST
 from image import checksum, exported
 from owners import DAY, fenced_for, is_lost, owner_address
@@ -244,7 +245,11 @@ def test_no_late_write_lands_after_a_cut_from_the_data_alone(host, cluster, netw
 
 
 def is_clean_on(cluster, pg, osd):
-    says = json.loads(cluster.ceph("tell", pg, "query"))
+    try:
+        says = json.loads(cluster.ceph("tell", pg, "query"))
+    except Failed as e:  # it has been given to an OSD that has not heard of it yet
+        assert "i don't have pgid" in str(e), e
+        return False
     return says["state"] == "active+clean" and says["acting"][0] == osd
 
 
