@@ -251,30 +251,6 @@ static void small_blocks(void **state)
     }
 }
 
-static void looks_while_its_caller_does_something_else(void **state)
-{
-    struct error err = { 0 };
-    struct device_probe probe;
-    const char *file = image("ahead"), *empty = image("empty");
-    (void)state;
-    RUN("mkfs.ext4", "-Fq", file);
-    struct device *d = started();
-    device_probe_ahead(d, file, STEP);
-    OK(device_probe(d, file, STEP, &probe, &err));
-    assert_string_equal(probe.type, "ext4");
-    OK(device_probe(d, empty, STEP, &probe, &err)); /* a question of its own again */
-    assert_int_equal(probe.found, PROBE_EMPTY);
-    device_probe_ahead(d, file, STEP);
-    device_end(d); /* nobody takes its answer for that to a question of theirs */
-    d = started();
-    OK(device_probe(d, empty, STEP, &probe, &err));
-    assert_int_equal(probe.found, PROBE_EMPTY);
-    device_probe_ahead(d, in_dir("absent"), STEP);
-    assert_int_equal(device_probe(d, in_dir("absent"), STEP, &probe, &err), -ENODEV);
-    assert_non_null(strstr(err.msg, "absent"));
-    device_end(d);
-}
-
 static void refuses_to_format_again(void **state)
 {
     struct error err = { 0 };
@@ -601,7 +577,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lives),
         cmocka_unit_test(small_blocks),
-        cmocka_unit_test(looks_while_its_caller_does_something_else),
         cmocka_unit_test(refuses_to_format_again),
         cmocka_unit_test(missing_is_not_enoent),
         cmocka_unit_test(busy_umount_is_ebusy),

@@ -85,6 +85,41 @@ static int check(const char *type, enum fs_care care, struct error *err)
     return fs_check(fs_find(type), file, care, clock_in_ms(LIMIT_MS), err);
 }
 
+static struct device *helper(void)
+{
+    struct device *d = NULL;
+    struct error err;
+    if (device_start(&d, &err) < 0)
+        fail_msg("%s", err.msg);
+    return d;
+}
+
+/* device_probe_ahead: the answer is for device_probe, and for nobody else. */
+static void is_looked_at_while_the_caller_does_something_else(void **state)
+{
+    const moment limit = clock_in_ms(LIMIT_MS);
+    struct device_probe found;
+    struct error err = { 0 };
+    char absent[80];
+    (void)state;
+    (void)snprintf(absent, sizeof absent, "%s/absent", dir);
+    formatted("ext4", EXT4_SIZE);
+    struct device *d = helper();
+    device_probe_ahead(d, file, limit);
+    if (device_probe(d, file, limit, &found, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(found.type, "ext4");
+    assert_int_equal(device_probe(d, absent, limit, &found, &err), -ENODEV);
+    device_probe_ahead(d, file, limit);
+    device_end(d);
+    d = helper();
+    assert_int_equal(device_probe(d, absent, limit, &found, &err), -ENODEV);
+    device_probe_ahead(d, absent, limit);
+    assert_int_equal(device_probe(d, absent, limit, &found, &err), -ENODEV);
+    assert_non_null(strstr(err.msg, absent));
+    device_end(d);
+}
+
 static void each_kind_gets_a_uuid_of_its_own(void **state)
 {
     static const struct {
@@ -232,6 +267,7 @@ static void what_cannot_be_asked_for_its_size_is_not_due(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(is_looked_at_while_the_caller_does_something_else),
         cmocka_unit_test(each_kind_gets_a_uuid_of_its_own),
         cmocka_unit_test(what_is_no_file_system_gets_none),
         cmocka_unit_test(damage_is_told_and_mended_only_when_that_is_asked_for),
