@@ -175,7 +175,7 @@ def test_features_that_the_kernel_lacks_are_named_with_the_command_that_takes_th
 
 
 def test_without_the_driver_auto_goes_on_and_krbd_says_what_to_do(guest, hosts):
-    guest.sh("modprobe -r rbd")
+    until(lambda: guest.sh("modprobe -r rbd; grep '^rbd ' /proc/modules || true") == "", "the last mapping to let go of the module")
     try:
         daemon = hosts.daemon(mapper="krbd")
         daemon.create("db", size="1G")
