@@ -210,7 +210,7 @@ struct listing {
     bool at_home;  /* in that namespace now */
     json_t *names; /* image name → number of pools that have it there; NULL: there is but one pool */
     json_t *found; /* [pool number, namespace, [image names]], in order */
-    json_t *here;  /* the last of those lists */
+    json_t *here;  /* the list that is being made */
 };
 
 static void list_one(void *arg, const char *image, const char *id)
@@ -229,10 +229,13 @@ static void list_one(void *arg, const char *image, const char *id)
 static int list_place(void *arg, const struct image_name *where, const struct place *p, struct error *err)
 {
     struct listing *l = arg;
+    json_auto_t *here = json_array();
     l->at_home = strcmp(where->ns, l->home) == 0;
-    l->here = json_array();
-    json_array_append_new(l->found, json_pack("[i, s, o]", (int)l->pool, where->ns, l->here));
-    return image_list(p, list_one, l, err);
+    l->here = here;
+    int rc = image_list(p, list_one, l, err);
+    /* A namespace whose name is no text, which a tenant can make, is left out. */
+    json_array_append_new(l->found, json_pack("[i, s, O]", (int)l->pool, where->ns, here));
+    return rc;
 }
 
 /* A daemon of one namespace lists that; one of none what its key opens. */

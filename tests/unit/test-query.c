@@ -314,6 +314,22 @@ static void a_namespace_is_spelled_in_full(void **state)
     json_decref(j);
 }
 
+/* Who may write to a pool may write such a name there: JSON has no words for it. */
+static void a_namespace_whose_name_is_no_text_is_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    json_t *j;
+    struct fake_pool *odd = fake_pool_add("rbd", "\xff\xfe");
+    fake_volume_add(NULL, "db");
+    fake_volume_add(odd, "one");
+    fake_volume_add(odd, "two");
+    assert_int_equal(query_list(f->engine, &j, &err), 0);
+    assert_int_equal(json_array_size(j), 1);
+    assert_true(lists(j, "db"));
+    json_decref(j);
+}
+
 /* A second volume of that name, in a pool that comes before, was made and mounted meanwhile. */
 static void a_name_without_a_pool_keeps_its_meaning_for_its_holder(void **state)
 {
@@ -370,6 +386,7 @@ int main(void)
         TEST(a_pool_that_cannot_be_asked_may_have_it),
         TEST(list_spells_each_image_so_that_it_can_be_asked_for),
         TEST(a_namespace_is_spelled_in_full),
+        TEST(a_namespace_whose_name_is_no_text_is_left_out),
         TEST(a_snapshot_is_shown_to_be_read_only_and_not_trimmed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
