@@ -346,9 +346,10 @@ static void see_off(struct volume *v)
 {
     const struct mapping *m = &v->leaving;
     if (m->mapper && m->mapper->await_end && m->mapper->await_end(m, clock_in_ms(GONE_MS)) < 0)
-        log_warning("the mapper (pid %d) has let go of its image, but does not end pool=%s image=%s",
-                    (int)m->pid, v->name.pool, v->name.image);
-    v->leaving = (struct mapping){ .control = -1 };
+        log_warning("the mapper does not end, though it has nothing left to do and may be killed "
+                    "pool=%s image=%s pid=%d",
+                    v->name.pool, v->name.image, (int)m->pid);
+    v->leaving = (struct mapping){ .mapper = NULL };
 }
 
 static int down_unmap(struct volumes *e, struct volume *v, struct error *err)

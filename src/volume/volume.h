@@ -96,7 +96,7 @@ struct volume {
     struct mapping mapping; /* from RUNG_MAPPED on */
     struct mapping leaving; /* has let go of its image, and is ending; mapper NULL: none */
     bool unsettled;         /* its owner record, or a last look at its name, is missing yet */
-    struct device *device;  /* from RUNG_CHECKED on, but for one adopted when mounted; NULL: none */
+    struct device *device;  /* on its way up from RUNG_MAPPED on, until it is mounted; NULL: none */
     struct device_node node;
     time_t
         hindered; /* when other hosts were told what keeps the volume here (hindrance.h); 0: they were not */
