@@ -147,7 +147,8 @@ static void files_remove(const struct mapping *m)
 struct attempt {
     pid_t pid;
     bool mounted;
-    bool spare; /* by a process that was there already */
+    bool anew;  /* by a new process, although one may be there already */
+    bool spare; /* by the spare one */
 };
 
 /* Undoes a map that failed, before anything was written: no harm in killing. */
@@ -207,8 +208,10 @@ static int map_in(const struct mapper_host *host, const struct mapper_image *ima
     if (listening < 0)
         return listening;
     const int fds[] = { fuse, listening };
-    a->spare = a->spare && !image->key_file && mapper_process_take(host, m, fds, &a->pid) == 0;
-    rc = a->spare ? 0 : mapper_process_start(host, m, image->key_file, fds, &a->pid, err);
+    rc = a->anew ? -ENODEV : mapper_process_take(host, image->early, m, image->key_file, fds, &a->pid);
+    a->spare = rc == 1;
+    if (rc < 0)
+        rc = mapper_process_start(host, m, image->key_file, fds, &a->pid, err);
     if (rc < 0)
         return not_absent(rc, err);
     /* The helper's copies must be the last ones: when it ends, the file and the socket are to die with it. */
@@ -233,17 +236,17 @@ static int fuse_map(const struct mapper_host *host, const struct mapper_image *i
                     struct mapping *ret, struct error *err)
 {
     struct mapping m = { .mapper = &mapper_fuse, .name = *image->name, .ro = image->ro, .control = -1 };
-    struct attempt with_spare = { .spare = host->spare }, anew = { .spare = false };
+    struct attempt first = { .anew = false }, again = { .anew = true };
     identity_stamped_id(m.id);
     (void)snprintf(m.image_id, sizeof m.image_id, "%s", image->id);
     int rc = path_of(m.file, sizeof m.file, host->run_dir, m.id, ".img", err);
     if (rc < 0)
         return rc;
-    rc = map_once(host, image, &m, &with_spare, deadline, err);
+    rc = map_once(host, image, &m, &first, deadline, err);
     /* What happened to a spare one while it waited (its client was fenced, its key taken away) is no reason.
      */
-    if (rc < 0 && rc != -EBUSY && rc != -ENOENT && with_spare.spare && clock_left_ms(deadline) > 0)
-        rc = map_once(host, image, &m, &anew, deadline, err);
+    if (rc < 0 && rc != -EBUSY && rc != -ENOENT && first.spare && clock_left_ms(deadline) > 0)
+        rc = map_once(host, image, &m, &again, deadline, err);
     if (rc == 0)
         *ret = m;
     return rc;
@@ -591,4 +594,6 @@ const struct mapper mapper_fuse = {
     .fail = fuse_abort,
     .find = fuse_find,
     .prepare = mapper_process_prepare,
+    .start_early = mapper_process_start_early,
+    .drop_early = mapper_process_drop_early,
 };

@@ -24,11 +24,9 @@
 
 static struct {
     pthread_mutex_t lock; /* a leaf */
-    pid_t pid;            /* 0: there is none */
-    int channel;
-    struct timespec conf_time; /* of the ceph.conf that it has read */
+    struct mapper_early process;
     moment again_at;
-} spare = { .lock = PTHREAD_MUTEX_INITIALIZER, .channel = -1 };
+} spare = { .lock = PTHREAD_MUTEX_INITIALIZER, .process = { .channel = -1 } };
 
 int mapper_process_start(const struct mapper_host *host, const struct mapping *m, const char *key_file,
                          const int fds[static 2], pid_t *ret, struct error *err)
@@ -66,38 +64,44 @@ static struct timespec conf_time(const struct mapper_host *host)
     return stat(host->ceph_conf, &st) < 0 ? (struct timespec){ 0 } : st.st_mtim;
 }
 
-static void drop(void)
+void mapper_process_drop_early(struct mapper_early *early)
 {
-    if (!spare.pid)
+    if (!early->pid)
         return;
-    (void)close(steal_fd(&spare.channel));
-    command_disown(spare.pid);
-    spare.pid = 0;
+    (void)close(steal_fd(&early->channel));
+    command_disown(early->pid);
+    early->pid = 0;
 }
 
 /* Nothing comes from it but its end. */
-static bool has_ended(void)
+static bool has_ended(const struct mapper_early *early)
 {
-    struct pollfd p = { .fd = spare.channel, .events = POLLIN };
+    struct pollfd p = { .fd = early->channel, .events = POLLIN };
     return poll(&p, 1, 0) != 0;
 }
 
-/* Is there one, alive, that has read the present configuration? One that is not is let go. */
-static bool is_fit(const struct mapper_host *host)
+/* Has it read the present configuration? */
+static bool is_current(const struct mapper_host *host, const struct mapper_early *early)
 {
-    if (!spare.pid)
-        return false;
     struct timespec now = conf_time(host);
-    bool ended = has_ended();
-    if (!ended && now.tv_sec == spare.conf_time.tv_sec && now.tv_nsec == spare.conf_time.tv_nsec)
+    return now.tv_sec == early->conf_time.tv_sec && now.tv_nsec == early->conf_time.tv_nsec;
+}
+
+/* Is there a spare one that is alive and current? One that is not is let go. */
+static bool spare_is_fit(const struct mapper_host *host)
+{
+    if (!spare.process.pid)
+        return false;
+    bool ended = has_ended(&spare.process);
+    if (!ended && is_current(host, &spare.process))
         return true;
     if (ended)
         spare.again_at = clock_in_ms(AGAIN_MS);
-    drop();
+    mapper_process_drop_early(&spare.process);
     return false;
 }
 
-static int spare_start(const struct mapper_host *host, int theirs, struct error *err)
+static int spawn(const struct mapper_host *host, bool late, int theirs, pid_t *ret, struct error *err)
 {
     char program[PATH_MAX], text[5][PATH_MAX + 32], room[ROOM + 1];
     if (helper_path("mapper", program, sizeof program) < 0)
@@ -110,49 +114,91 @@ static int spare_start(const struct mapper_host *host, int theirs, struct error 
     (void)snprintf(text[3], sizeof text[3], "--user=%s", host->user);
     (void)snprintf(text[4], sizeof text[4], "--connect-ms=%lld", (long long)host->connect_ms);
     const char *const name = MAPPER_PROCESS_ARGV0;
-    const char *argv[] = { name, text[0], text[1], text[2], text[3], text[4], "--spare", room, NULL };
+    const char *argv[] = { name,
+                           text[0],
+                           text[1],
+                           text[2],
+                           text[3],
+                           text[4],
+                           late ? "--late" : "--spare",
+                           late ? "--spare" : room,
+                           late ? room : NULL,
+                           NULL };
     /* twice: where /dev/fuse is going to be, nothing else may be until then */
-    return command_spawn(program, argv, (const int[]){ theirs, theirs }, 2, &spare.pid, err);
+    return command_spawn(program, argv, (const int[]){ theirs, theirs }, 2, ret, err);
+}
+
+/* Starts one that waits for its image. late: it does not connect before. */
+static int wait_start(const struct mapper_host *host, bool late, struct mapper_early *ret, struct error *err)
+{
+    int pair[2];
+    *ret = (struct mapper_early){ .channel = -1, .conf_time = conf_time(host) };
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_set(err, -errno, "cannot make a socket: %s", error_text(errno));
+    auto_close int ours = pair[0], theirs = pair[1];
+    int rc = spawn(host, late, theirs, &ret->pid, err);
+    if (rc < 0)
+        ret->pid = 0;
+    else
+        ret->channel = steal_fd(&ours);
+    return rc;
 }
 
 void mapper_process_prepare(const struct mapper_host *host)
 {
     struct error err;
-    int pair[2];
     if (!host->spare)
         return;
     LOCK_SCOPE(&spare.lock);
-    if (is_fit(host) || clock_now() < spare.again_at)
+    if (spare_is_fit(host) || clock_now() < spare.again_at)
         return;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return;
-    auto_close int ours = pair[0], theirs = pair[1];
-    spare.conf_time = conf_time(host);
-    if (spare_start(host, theirs, &err) < 0) {
-        spare.pid = 0;
+    if (wait_start(host, false, &spare.process, &err) < 0) {
         spare.again_at = clock_in_ms(AGAIN_MS);
         log_notice("there is no spare mapper: %s", err.msg);
-        return;
     }
-    spare.channel = steal_fd(&ours);
 }
 
-int mapper_process_take(const struct mapper_host *host, const struct mapping *m, const int fds[static 2],
-                        pid_t *ret)
+void mapper_process_start_early(const struct mapper_host *host, struct mapper_early *ret)
+{
+    struct error ignored; /* whoever maps starts one, and says what is wrong */
+    *ret = (struct mapper_early){ .channel = -1 };
+    if (host->spare) {
+        LOCK_SCOPE(&spare.lock);
+        if (spare_is_fit(host))
+            return;
+    }
+    (void)wait_start(host, true, ret, &ignored);
+}
+
+/* Tells it what to map. It is gone from *early on success, and when it has ended. */
+static int give(struct mapper_early *early, const struct mapping *m, const char *key_file,
+                const int fds[static 2], pid_t *ret)
 {
     struct error err;
-    json_auto_t *what =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "mapping", m->id, "pool", m->name.pool, "namespace",
-                  m->name.ns, "image", m->name.image, "image_id", m->image_id, "ro", m->ro);
-    LOCK_SCOPE(&spare.lock);
-    if (!what || !is_fit(host))
+    json_auto_t *what = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "mapping", m->id, "pool",
+                                  m->name.pool, "namespace", m->name.ns, "image", m->name.image, "image_id",
+                                  m->image_id, "ro", m->ro, "key_file", key_file ? key_file : "");
+    if (!what)
         return -ENODEV;
-    if (channel_send_fds(spare.channel, what, fds, 2, clock_in_ms(SEND_MS), &err) < 0) {
-        drop();
+    if (channel_send_fds(early->channel, what, fds, 2, clock_in_ms(SEND_MS), &err) < 0) {
+        mapper_process_drop_early(early);
         return -ENODEV;
     }
-    *ret = spare.pid;
-    (void)close(steal_fd(&spare.channel));
-    spare.pid = 0;
+    *ret = early->pid;
+    (void)close(steal_fd(&early->channel));
+    early->pid = 0;
     return 0;
+}
+
+int mapper_process_take(const struct mapper_host *host, struct mapper_early *early, const struct mapping *m,
+                        const char *key_file, const int fds[static 2], pid_t *ret)
+{
+    if (host->spare && !key_file) {
+        LOCK_SCOPE(&spare.lock);
+        if (spare_is_fit(host) && give(&spare.process, m, NULL, fds, ret) == 0)
+            return 1;
+    }
+    if (!early || !early->pid || has_ended(early) || !is_current(host, early))
+        return -ENODEV;
+    return give(early, m, key_file, fds, ret);
 }

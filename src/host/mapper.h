@@ -39,6 +39,14 @@ struct mapper_cluster {
     size_t key_len;           /* 0: the cluster takes clients without a key */
 };
 
+/* A process that was started for a mapping before its image was known, and waits for that. */
+struct mapper_early {
+    const struct mapper *mapper; /* said by the engine: whose it is; NULL: there is none */
+    pid_t pid;                   /* 0: there is none (any more) */
+    int channel;                 /* closing it is how it is told that it is not needed */
+    struct timespec conf_time;   /* of the ceph.conf that it reads */
+};
+
 /* What is to be mapped. */
 struct mapper_image {
     const struct image_name *name;
@@ -50,6 +58,7 @@ struct mapper_image {
     const char *mountpoint; /* where it is going to be mounted: at shutdown the mapping outlives that; NULL:
                                not known */
     const struct mapper_cluster *cluster; /* NULL, where the mapper does not need it */
+    struct mapper_early *early;           /* map() may take it; NULL: nothing was started */
 };
 
 /* One mapped image. */
@@ -157,6 +166,12 @@ struct mapper {
     /* Gets ready for the next map(), as far as the host wants that; asked for again and again while the
      * cluster is there. NULL: there is nothing to get ready. */
     void (*prepare)(const struct mapper_host *host);
+
+    /* Starts what the map() of any image is going to take a while for, so that this goes on while the image
+     * is looked at; the cluster is not asked anything. When it fails, map() does it. drop_early: what no
+     * map() has taken ends; again, or of none: nothing happens. Both NULL: there is nothing of the kind. */
+    void (*start_early)(const struct mapper_host *host, struct mapper_early *ret);
+    void (*drop_early)(struct mapper_early *early);
 };
 
 extern const struct mapper mapper_krbd, mapper_nbd, mapper_fuse;

@@ -28,7 +28,8 @@ struct arguments {
     const char *key_file;
     const char *instance; /* for whoever looks at our argv */
     const char *mapping;
-    char *room; /* a spare one's, for the words that it learns later; NULL */
+    char *room; /* of one that waits for its image, for the words that it learns then; NULL */
+    bool late;  /* it does not connect before */
 };
 
 static int number(const char *text, int64_t *ret)
@@ -43,13 +44,21 @@ static int number(const char *text, int64_t *ret)
 static int arguments_parse(struct arguments *a, int argc, char **argv)
 {
     static const struct option options[] = {
-        { "instance", required_argument, NULL, 'i' }, { "mapping", required_argument, NULL, 'm' },
-        { "pool", required_argument, NULL, 'p' },     { "namespace", required_argument, NULL, 'n' },
-        { "image", required_argument, NULL, 'I' },    { "image-id", required_argument, NULL, 'd' },
-        { "conf", required_argument, NULL, 'c' },     { "cluster", required_argument, NULL, 'C' },
-        { "user", required_argument, NULL, 'u' },     { "connect-ms", required_argument, NULL, 'M' },
-        { "key-file", required_argument, NULL, 'k' }, { "ro", no_argument, NULL, 'r' },
-        { "spare", required_argument, NULL, 's' },    { NULL, 0, NULL, 0 },
+        { "instance", required_argument, NULL, 'i' },
+        { "mapping", required_argument, NULL, 'm' },
+        { "pool", required_argument, NULL, 'p' },
+        { "namespace", required_argument, NULL, 'n' },
+        { "image", required_argument, NULL, 'I' },
+        { "image-id", required_argument, NULL, 'd' },
+        { "conf", required_argument, NULL, 'c' },
+        { "cluster", required_argument, NULL, 'C' },
+        { "user", required_argument, NULL, 'u' },
+        { "connect-ms", required_argument, NULL, 'M' },
+        { "key-file", required_argument, NULL, 'k' },
+        { "ro", no_argument, NULL, 'r' },
+        { "spare", required_argument, NULL, 's' },
+        { "late", no_argument, NULL, 'l' },
+        { NULL, 0, NULL, 0 },
     };
     static struct passphrase key;
     *a = (struct arguments){ .image = { .ns = "", .key = &key, .connection = { .timeout_ms = 15000 } },
@@ -69,6 +78,8 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'r')
             a->image.ro = true;
+        else if (o == 'l')
+            a->late = true;
         else if (o == 's')
             a->room = optarg;
         else if (o == 'M' && number(optarg, &a->image.connection.timeout_ms) == 0)
@@ -84,6 +95,12 @@ static int arguments_parse(struct arguments *a, int argc, char **argv)
     return optind == argc ? 0 : -EINVAL;
 }
 
+/* Waits until there is something to map. */
+static void wait_for_image(struct arguments *a)
+{
+    spare_wait(FUSE_FD, CONTROL_FD, a->room, &a->image, &a->mapping, &a->key_file);
+}
+
 /* Everything that needs a privilege, before the first thread. NULL: err says why, and is told to whoever asks
  * on the control socket. */
 static rados_t prepare(struct arguments *a, int *keyring, struct error *err)
@@ -97,6 +114,8 @@ static rados_t prepare(struct arguments *a, int *keyring, struct error *err)
         rados = NULL;
     else
         rc = setup_keyring(rados, keyring, from, sizeof from, &failed);
+    if (a->late)
+        wait_for_image(a);
     if (rc == 0 && a->key_file[0])
         rc = passphrase_read(a->key_file, a->image.key, &failed);
     if (*from)
@@ -112,14 +131,14 @@ static rados_t prepare(struct arguments *a, int *keyring, struct error *err)
     return NULL;
 }
 
-/* Connects, and waits until there is something to map. Without a connection it is of no use: it ends. */
+/* Connects, and waits. Without a connection it is of no use: it ends. */
 static void wait_as_spare(struct arguments *a, rados_t rados)
 {
     struct error err;
     if (!rados || connection_start(rados, &a->image.connection, CONNECTION_DATA, &err) < 0)
         _exit(1);
     a->image.connected = true;
-    spare_wait(FUSE_FD, CONTROL_FD, a->room, &a->image, &a->mapping);
+    wait_for_image(a);
 }
 
 /* Connects, opens, locks. Meanwhile the control thread answers. */
@@ -157,10 +176,10 @@ int main(int argc, char **argv)
     buffers_init(&buffers);
     int keyring;
     rados_t rados = prepare(&args, &keyring, &err);
-    if (args.room) {
+    if (args.room && !args.late)
         wait_as_spare(&args, rados);
+    if (args.room)
         fuse = setup_fuse_ends_first(FUSE_FD);
-    }
     static struct control control;
     control = (struct control){ .listen = CONTROL_FD,
                                 .mapping = args.mapping,

@@ -26,18 +26,19 @@ static void argv_put(char *room, const struct image_options *image, const char *
     }
 }
 
-static void obey(const json_t *what, struct image_options *image, const char **mapping)
+static void obey(const json_t *what, struct image_options *image, const char **mapping, const char **key_file)
 {
     int ro;
     /* jansson's unpack only reads, but has no const */
-    if (json_unpack((json_t *)(uintptr_t)what, "{s:s, s:s, s:s, s:s, s:s, s:b}", "mapping", mapping, "pool",
-                    &image->pool, "namespace", &image->ns, "image", &image->name, "image_id", &image->id,
-                    "ro", &ro) < 0)
+    if (json_unpack((json_t *)(uintptr_t)what, "{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "mapping", mapping,
+                    "pool", &image->pool, "namespace", &image->ns, "image", &image->name, "image_id",
+                    &image->id, "ro", &ro, "key_file", key_file) < 0)
         _exit(2);
     image->ro = ro;
 }
 
-void spare_wait(int fuse, int control, char *room, struct image_options *image, const char **mapping)
+void spare_wait(int fuse, int control, char *room, struct image_options *image, const char **mapping,
+                const char **key_file)
 {
     struct error err;
     json_t *what = NULL; /* its strings are ours from now on */
@@ -46,7 +47,7 @@ void spare_wait(int fuse, int control, char *room, struct image_options *image, 
         ;
     if (rc < 0)
         _exit(0); /* nobody has us, and we have nothing */
-    obey(what, image, mapping);
+    obey(what, image, mapping, key_file);
     if (dup2(fds[0], fuse) < 0 || dup2(fds[1], control) < 0)
         _exit(2);
     (void)close(fds[0]);

@@ -49,10 +49,14 @@ static int up_claim(struct volumes *e, struct volume *v, struct error *err)
     int rc = mapping_choose_any(e->settings, &mapper, why, sizeof why, err);
     if (rc == 0)
         rc = engine_place(e, &v->name, &p, err);
-    if (rc == 0)
-        rc = claim_take(e, v, &p, err);
+    if (rc < 0)
+        return rc;
+    mapping_start_early(e, v, mapper); /* most of a mapping is its process's start: that goes on meanwhile */
+    rc = claim_take(e, v, &p, err);
     if (rc == 0)
         arrive(e, v, RUNG_CLAIMED);
+    else
+        mapping_drop_early(v);
     return rc;
 }
 
@@ -124,6 +128,7 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
         rc = mapping_choose(e, v, &mapper, why, sizeof why, err);
     if (rc == 0)
         rc = mapping_make(e, v, &p, mapper, clock_in_ms(MAP_MS), &m, err);
+    mapping_drop_early(v);
     if (rc < 0)
         return rc;
     {
@@ -399,6 +404,7 @@ static int down_claim(struct volumes *e, struct volume *v, struct error *err)
 {
     auto_place struct place p = PLACE_NONE;
     volume_says(v, "releasing");
+    mapping_drop_early(v);
     int rc = engine_place(e, &v->name, &p, err);
     if (rc == 0)
         rc = claim_drop(e, v, &p, err);

@@ -104,12 +104,30 @@ int mapping_complete(const struct place *p, struct volume *v, struct error *err)
     return rc;
 }
 
-int mapping_make(struct volumes *e, const struct volume *v, const struct place *p,
-                 const struct mapper *mapper, moment deadline, struct mapping *ret, struct error *err)
+void mapping_start_early(struct volumes *e, struct volume *v, const struct mapper *mapper)
+{
+    const struct spec *s = &v->spec; /* as it was when the volume was used last, if it was */
+    if (!mapper->start_early || (s->mapper[0] && strcmp(s->mapper, mapper->name) != 0))
+        return;
+    mapping_drop_early(v);
+    mapper->start_early(&e->mapper_host, &v->early);
+    v->early.mapper = mapper;
+}
+
+void mapping_drop_early(struct volume *v)
+{
+    if (v->early.mapper)
+        v->early.mapper->drop_early(&v->early);
+    v->early.mapper = NULL;
+}
+
+int mapping_make(struct volumes *e, struct volume *v, const struct place *p, const struct mapper *mapper,
+                 moment deadline, struct mapping *ret, struct error *err)
 {
     char mountpoint[PATH_MAX], key_file[PATH_MAX];
     struct mapper_image image = image_of(e, v, key_file);
     image.mountpoint = engine_mountpoint(e, &v->name, mountpoint);
+    image.early = v->early.mapper == mapper ? &v->early : NULL;
     if (!mapper->needs_cluster)
         return mapper->map(&e->mapper_host, &image, deadline, ret, err);
     auto_monmap struct monmap mons = { 0 };

@@ -17,9 +17,14 @@ int mapping_choose(const struct volumes *e, const struct volume *v, const struct
 int mapping_choose_any(const struct settings *s, const struct mapper **ret, char *why, size_t size,
                        struct error *err);
 
+/* Starts what mapping_make is going to need if it maps the volume by `mapper`, whatever its image turns out
+ * to be: its process starts while the image is claimed. drop: what mapping_make has not used ends. */
+void mapping_start_early(struct volumes *e, struct volume *v, const struct mapper *mapper);
+void mapping_drop_early(struct volume *v);
+
 /* mapper->map() for the volume, whose image is claimed. */
-int mapping_make(struct volumes *e, const struct volume *v, const struct place *p,
-                 const struct mapper *mapper, moment deadline, struct mapping *ret, struct error *err);
+int mapping_make(struct volumes *e, struct volume *v, const struct place *p, const struct mapper *mapper,
+                 moment deadline, struct mapping *ret, struct error *err);
 
 /* The path of the image's blocks: the mapper's file, or its device where it has no file. */
 const char *mapping_blocks(const struct mapping *m);

@@ -22,6 +22,8 @@ struct volume *volume_new(const struct image_name *name)
 void volume_free(struct volume *v)
 {
     device_end(v->device);
+    if (v->early.mapper)
+        v->early.mapper->drop_early(&v->early);
     if (v->mapping.control >= 0)
         (void)close(v->mapping.control);
     holders_done(&v->holders);

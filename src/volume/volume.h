@@ -93,10 +93,11 @@ struct volume {
     bool has_spec; /* the image carries rbdvol.spec; otherwise spec is this host's defaults */
     struct spec spec;
     struct ctl ctl;
-    struct mapping mapping; /* from RUNG_MAPPED on */
-    struct mapping leaving; /* has let go of its image, and is ending; mapper NULL: none */
-    bool unsettled;         /* its owner record, or a last look at its name, is missing yet */
-    struct device *device;  /* on its way up from RUNG_MAPPED on, until it is mounted; NULL: none */
+    struct mapping mapping;    /* from RUNG_MAPPED on */
+    struct mapper_early early; /* started on its way up to RUNG_MAPPED */
+    struct mapping leaving;    /* has let go of its image, and is ending; mapper NULL: none */
+    bool unsettled;            /* its owner record, or a last look at its name, is missing yet */
+    struct device *device;     /* on its way up from RUNG_MAPPED on, until it is mounted; NULL: none */
     struct device_node node;
     time_t
         hindered; /* when other hosts were told what keeps the volume here (hindrance.h); 0: they were not */

@@ -61,6 +61,7 @@ def test_what_is_written_is_read_again_and_nothing_of_it_is_in_the_cluster(world
     os.sync()
     daemon.unmount("db", "b")
     assert device and not [word for word in mapper if SECRET in word]
+    assert "--late" in mapper, "its process was not started while the image was claimed"
     with image.exported(world.cluster, "rbd/db") as path, open(path, "rb") as f:
         data = f.read()
     assert b"nobody else may read" not in data and SECRET.encode() not in data

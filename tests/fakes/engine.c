@@ -129,6 +129,11 @@ void fixture_teardown(struct fixture *f)
         (void)snprintf(text, sizeof text, "%d places were not given back", fake_places_lent());
         fail(text);
     }
+    if (fake_early_count() != 0) {
+        (void)snprintf(text, sizeof text, "%d processes wait for an image that does not come",
+                       fake_early_count());
+        fail(text);
+    }
     unsigned now = open_fds();
     if (now != f->fds) {
         (void)snprintf(text, sizeof text, "%u descriptors were open before, %u are now", f->fds, now);

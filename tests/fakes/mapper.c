@@ -2,6 +2,7 @@
 #include "host/mapper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +28,7 @@ static const struct mapper *used = &mapper_fuse;
 static bool waiting, controlled;
 static const char *lock_tag = MANAGED;
 static struct fake_asked asked_last;
+static int early; /* processes that wait for their image */
 
 static void fall_silent(struct entry *e)
 {
@@ -232,6 +234,34 @@ static int probe(const struct mapper_image *image, struct error *err)
     return refusal[0] ? error_set(err, -ENODEV, "%s", refusal) : 0;
 }
 
+static void start_early(const struct mapper_host *host, struct mapper_early *ret)
+{
+    (void)host;
+    *ret = (struct mapper_early){ .pid = FIRST_PID - 1, .channel = open("/dev/null", O_RDONLY | O_CLOEXEC) };
+    fake_lock();
+    early++;
+    fake_unlock();
+}
+
+static void drop_early(struct mapper_early *e)
+{
+    if (!e->pid)
+        return;
+    (void)close(e->channel);
+    e->pid = 0;
+    fake_lock();
+    early--;
+    fake_unlock();
+}
+
+int fake_early_count(void)
+{
+    fake_lock();
+    int n = early;
+    fake_unlock();
+    return n;
+}
+
 static int map(const struct mapper_host *host, const struct mapper_image *asked, moment deadline,
                struct mapping *ret, struct error *err)
 {
@@ -243,7 +273,9 @@ static int map(const struct mapper_host *host, const struct mapper_image *asked,
     if (used->needs_cluster && !asked->cluster)
         return error_set(err, -EINVAL, "the kernel needs the monitors' addresses");
     fake_lock();
-    asked_last = (struct fake_asked){ .krbd = !asked->not_krbd, .nbd = !asked->not_nbd };
+    asked_last = (struct fake_asked){ .krbd = !asked->not_krbd,
+                                      .nbd = !asked->not_nbd,
+                                      .early = asked->early && asked->early->pid };
     (void)snprintf(asked_last.key_file, sizeof asked_last.key_file, "%s",
                    asked->key_file ? asked->key_file : "");
     struct fake_image *image = fake_image_any_pool(name);
@@ -253,6 +285,8 @@ static int map(const struct mapper_host *host, const struct mapper_image *asked,
     fake_unlock();
     if (rc < 0)
         return rc;
+    if (asked_last.early)
+        drop_early(asked->early); /* it is the mapping's from now on */
     fake_process_add(ret->pid, ret->pid_start);
     fake_changed("map %s", name->image);
     return 0;
@@ -465,6 +499,8 @@ const struct mapper mapper_fuse = {
     .reattach = reattach,
     .find = find_all,
     .prepare = prepare,
+    .start_early = start_early,
+    .drop_early = drop_early,
 };
 
 static int verify(const struct mapping *m, const struct device_node *node, struct error *err)

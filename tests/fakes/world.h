@@ -121,11 +121,13 @@ void fake_mapper_control(void);
 void fake_mapper_locks_as(const char *tag);
 /* What the last mapping was asked for: may these do it, and with which passphrase ("": none)? */
 struct fake_asked {
-    bool krbd, nbd;
+    bool krbd, nbd, early; /* early: by a process that was there already */
     char key_file[PATH_MAX];
 };
 void fake_mapper_asked(struct fake_asked *ret);
 size_t fake_mapping_count(void);
+/* How many processes wait for their image. */
+int fake_early_count(void);
 /* The mapping of the image of this name, copied. false: there is none. */
 bool fake_mapping_find(const char *image, struct mapping *ret);
 /* As after kill -9: the process is gone, its lock and the loop device are where they were. */

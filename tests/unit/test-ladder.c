@@ -26,6 +26,7 @@ static void expect_nothing_here(struct fixture *f, const char *image)
     assert_true(fixture_forgotten(f, image)); /* forgotten */
     assert_int_equal(fake_mount_count(), 0);
     assert_int_equal(fake_mapping_count(), 0);
+    assert_int_equal(fake_early_count(), 0);
     assert_int_equal(fake_device_count(), 0);
     assert_int_equal(fake_places_lent(), 0);
     if (i) {
@@ -42,6 +43,7 @@ static void expect_mounted(struct fixture *f, const char *image)
     assert_int_equal(fixture_rung(f, image), RUNG_MOUNTED);
     assert_true(fake_mounted(fixture_mountpoint(f, image)));
     assert_int_equal(fake_mapping_count(), 1);
+    assert_int_equal(fake_early_count(), 0);
     assert_int_equal(fake_device_count(), 0);
     assert_non_null(fake_image_lock(i, "rbd_lock"));
     assert_non_null(fake_image_lock(i, "rbdvol"));
@@ -337,6 +339,35 @@ static void an_image_that_is_replaced_before_the_lock_is_not_mounted(void **stat
     assert_int_equal(fake_mount_count(), 0);
 }
 
+static void the_process_starts_while_the_image_is_claimed(void **state)
+{
+    struct parallel p;
+    struct fake_asked asked;
+    struct fixture *f = *state;
+    fake_volume_add(NULL, "db");
+    fake_hold("image_find");
+    fixture_begin(&p, f, false, "db", ID);
+    fake_wait_held("image_find", 1);
+    assert_int_equal(fake_early_count(), 1);
+    fake_go("image_find");
+    assert_int_equal(fixture_end(&p), 0);
+    fixture_settle(f);
+    fake_mapper_asked(&asked);
+    assert_true(asked.early);
+    expect_mounted(f, "db");
+}
+
+static void an_image_that_is_not_free_leaves_no_process(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_fail("image_find", -ETIMEDOUT, 1);
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", ID, &err), -ETIMEDOUT);
+    fixture_settle(f);
+    assert_int_equal(fake_early_count(), 0);
+}
+
 static void an_image_without_the_lock_s_feature_is_given_it(void **state)
 {
     struct fixture *f = *state;
@@ -506,6 +537,8 @@ int main(void)
         TEST(an_image_in_use_elsewhere_is_refused_by_name),
         TEST(an_owner_that_comes_between_our_looks_is_left_alone),
         TEST(an_image_that_is_replaced_before_the_lock_is_not_mounted),
+        TEST(the_process_starts_while_the_image_is_claimed),
+        TEST(an_image_that_is_not_free_leaves_no_process),
         TEST(an_image_without_the_lock_s_feature_is_given_it),
         TEST(images_that_would_not_be_safe_are_refused),
         TEST(an_image_made_by_others_is_never_formatted_on_a_guess),
