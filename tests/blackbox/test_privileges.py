@@ -21,8 +21,7 @@ DOCUMENTED = sum(1 << bit for bit in BITS.values())
 def beyond(pid):
     """Every thread's capabilities beyond the documented ones, as lines."""
     found = []
-    for tid in process.threads(pid):
-        status = process.status(pid, tid)
+    for tid, status in process.thread_statuses(pid).items():
         for field in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"):
             extra = int(status[field], 16) & ~(DOCUMENTED if field in ("CapEff", "CapPrm", "CapBnd") else 0)
             if extra:
@@ -61,8 +60,8 @@ def test_no_thread_of_a_mapper_has_more_capabilities_than_documented(busy):
 
 def test_no_mapper_can_gain_privileges(busy):
     for pid in busy.mappers():
-        for tid in process.threads(pid):
-            assert process.status(pid, tid)["NoNewPrivs"] == "1", f"thread {tid} of pid {pid}"
+        for tid, status in process.thread_statuses(pid).items():
+            assert status["NoNewPrivs"] == "1", f"thread {tid} of pid {pid}"
 
 
 def test_a_mapper_inherits_no_descriptors(busy):

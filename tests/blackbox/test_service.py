@@ -184,7 +184,7 @@ class Frozen:
 
 def accepting_threads(pid):
     """libmicrohttpd's: those that do not come and go with a connection."""
-    return [tid for tid in process.threads(pid) if process.status(pid, tid)["Name"].startswith("MHD-listen")]
+    return [tid for tid in process.threads(pid) if process.comm(tid).startswith("MHD-listen")]
 
 
 def test_the_watchdog_is_fed_as_long_as_requests_are_taken(watched_by_systemd):

@@ -79,6 +79,17 @@ def status(pid, tid=None):
         return dict((key, value.strip()) for key, _, value in (line.partition(":") for line in f))
 
 
+def thread_statuses(pid):
+    """tid -> status, of the threads that do not end meanwhile."""
+    found = {}
+    for tid in threads(pid):
+        try:
+            found[tid] = status(pid, tid)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
 class Process:
     """A process by pid and start time: a pid alone is used again."""
 
