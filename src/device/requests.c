@@ -114,13 +114,15 @@ static int open_device(const char *path, struct device_node *node, int *ret, str
 static int do_attach(const struct job *j, struct error *err)
 {
     const char *path;
-    int size, ro, device;
+    int size, ro, first, device;
     struct device_node node;
-    TAKE(j, err, "{s:s, s:i, s:b}", "file", &path, "block_size", &size, "ro", &ro);
+    TAKE(j, err, "{s:s, s:i, s:b, s:b}", "file", &path, "block_size", &size, "ro", &ro, "first", &first);
     int rc = open_device(path, &node, &device, err);
     if (rc == 0) {
         auto_close int fd = open_file(path, ro ? O_RDONLY : O_RDWR, err);
-        rc = fd < 0 ? fd : loop_attach(fd, path, (uint32_t)size, ro, &node, &device, err);
+        rc = fd < 0 ? fd
+                    : (first ? loop_attach_first : loop_attach)(fd, path, (uint32_t)size, ro, &node, &device,
+                                                                err);
     }
     if (rc < 0)
         return rc;
@@ -209,7 +211,7 @@ static int do_mount(const struct job *j, struct error *err)
     TAKE(j, err, "{s:s, s:s, s:s, s:s}", "mountpoint", &m.mountpoint, "fstype", &m.fstype, "options",
          &m.options, "volume", &m.volume);
     int rc = attached(j, err);
-    return rc < 0 ? rc : mount_verified(&j->held->node, &m, err);
+    return rc < 0 ? rc : mount_verified(&j->held->node, &m, &j->held->news, err);
 }
 
 static int do_fresh(const struct job *j, struct error *err)
@@ -305,7 +307,7 @@ static int do_umount(const struct job *j, struct error *err)
     struct device_node node;
     TAKE(j, err, "{s:s, s:b}", "mountpoint", &path, "lazily", &lazily);
     int rc = take_node(j, &node, err);
-    return rc < 0 ? rc : mount_remove(path, &node, lazily, err);
+    return rc < 0 ? rc : mount_remove(path, &node, lazily, &j->held->news, err);
 }
 
 static int do_krbd(const struct job *j, struct error *err)
@@ -344,6 +346,7 @@ static int do_rest(const struct job *j, struct error *err)
         return error_set(err, -EBUSY, "something is frozen");
     if (h->fd >= 0)
         (void)close(steal_fd(&h->fd));
+    mount_tell(&h->news);
     *h = (struct holding){ .channel = h->channel, .fd = -1, .freeze = { .root = -1 } };
     label_set(DEVICE_IDLE, NULL);
     return 0;

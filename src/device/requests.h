@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "device/freeze.h"
-#include "host/device.h"
+#include "host/mount.h"
 
 /* The attached device. It stays open until nobody has the helper any more, so that its number is nobody
  * else's meanwhile. */
@@ -17,6 +17,7 @@ struct holding {
     bool ro;
     struct device_node node;
     struct freeze freeze;
+    struct mount_news news; /* told once nobody waits for us */
 };
 
 /* Does one request; results go into reply. */

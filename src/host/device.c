@@ -277,16 +277,28 @@ static int node_from(const json_t *reply, struct device_node *ret, struct error 
     return 0;
 }
 
-int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
-                  struct device_node *ret, struct error *err)
+static int attach(struct device *d, const char *file, uint32_t block_size, bool ro, bool first,
+                  moment deadline, struct device_node *ret, struct error *err)
 {
     char text[PATH_MAX + 64];
     json_auto_t *reply = NULL;
     int rc = device_call(d,
-                         json_pack("{s:s, s:s, s:i, s:b}", "do", "attach", "file", file, "block_size",
-                                   (int)block_size, "ro", ro),
+                         json_pack("{s:s, s:s, s:i, s:b, s:b}", "do", "attach", "file", file, "block_size",
+                                   (int)block_size, "ro", ro, "first", first),
                          what(text, "putting a loop device on", file), deadline, &reply, err);
     return rc < 0 ? rc : node_from(reply, ret, err);
+}
+
+int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
+                  struct device_node *ret, struct error *err)
+{
+    return attach(d, file, block_size, ro, false, deadline, ret, err);
+}
+
+int device_attach_first(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
+                        struct device_node *ret, struct error *err)
+{
+    return attach(d, file, block_size, ro, true, deadline, ret, err);
 }
 
 int device_find(struct device *d, const char *file, moment deadline, struct device_node *ret,

@@ -55,10 +55,12 @@ struct device_node {
 
 /* Puts a loop device on the file (direct I/O, autoclear, this logical block size) and keeps it open; checks
  * with LOOP_GET_STATUS64 that it is this file's. A block device is opened as it is; whose it is, the mapper's
- * verify() tells. A loop device that is on the file already is found and used
- * again. */
+ * verify() tells. A loop device that is on the file already is found and used again. first: nobody has had
+ * the file open before, so that none is looked for, which takes the longer the more there are. */
 int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
                   struct device_node *ret, struct error *err);
+int device_attach_first(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
+                        struct device_node *ret, struct error *err);
 
 /* Finds the loop device that is on the file, without making one: 1 found, 0 none. */
 int device_find(struct device *d, const char *file, moment deadline, struct device_node *ret,
@@ -66,11 +68,12 @@ int device_find(struct device *d, const char *file, moment deadline, struct devi
 
 /* Does a file system have to grow before it is mounted? */
 enum grow_due {
-    GROW_NOT_DUE, /* it fills its device, or grows once it is mounted: safely, by its journal */
+    GROW_NOT_DUE, /* it may be smaller, but grows once it is mounted: safely, by its journal */
     GROW_DUE,     /* an ext4 that is smaller, and that the kernel does not grow once it is mounted: it wants
                      CAP_SYS_RESOURCE for that, and not every feature */
     GROW_TOO_FAR, /* the same, but its tables would have to be moved, and nothing mends that when it is cut
                      off */
+    GROW_NEVER,   /* an ext4 that fills its device */
 };
 
 /* Checks the attached device before mounting: e2fsck -p for an ext4 that is not clean, nothing for xfs and

@@ -161,8 +161,12 @@ int grow_is_due(const struct fs *fs, const char *device, struct error *err)
     int rc = device_bytes(fd, device, &bytes, err);
     if (rc == 0)
         rc = ext4_read(fd, device, &e, err);
-    if (rc < 0 || bytes / e.block_size <= e.blocks + e.slack || (e.online && kernel_lets_us()))
-        return rc < 0 ? rc : GROW_NOT_DUE;
+    if (rc < 0)
+        return rc;
+    if (bytes / e.block_size <= e.blocks + e.slack)
+        return GROW_NEVER;
+    if (e.online && kernel_lets_us())
+        return GROW_NOT_DUE;
     return bytes / e.block_size <= e.reach ? GROW_DUE : GROW_TOO_FAR;
 }
 

@@ -193,41 +193,47 @@ static int check_found(int fd, const struct device_node *node, uint32_t block_si
     return 0;
 }
 
+/* Is it on this file? Then it is the caller's. */
+static int give(int file, const char *name, const struct device_node *node, int *fd, struct device_node *ret,
+                int *ret_fd, struct error *err)
+{
+    struct stat st;
+    if (fstat(file, &st) < 0 || !loop_is_on(*fd, &st))
+        return error_set(err, -EIO, "%s was put on '%s', but the kernel says that it is on another file",
+                         node->path, name);
+    *ret = *node;
+    *ret_fd = steal_fd(fd);
+    return 0;
+}
+
+int loop_attach_first(int file, const char *name, uint32_t block_size, bool ro, struct device_node *ret,
+                      int *ret_fd, struct error *err)
+{
+    struct device_node node;
+    int rc = -EBUSY;
+    auto_close int fd = -1, control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0)
+        return error_set(err, errno == ENOENT ? -ENODEV : -errno,
+                         "cannot open /dev/loop-control: %s; is the loop driver loaded ('modprobe loop')?",
+                         error_text(errno));
+    for (unsigned i = 0; i < TRIES && rc == -EBUSY; i++)
+        rc = configure(control, file, name, block_size, ro, &node, &fd, err);
+    return rc < 0 ? rc : give(file, name, &node, &fd, ret, ret_fd, err);
+}
+
 int loop_attach(int file, const char *name, uint32_t block_size, bool ro, struct device_node *ret,
                 int *ret_fd, struct error *err)
 {
     struct device_node node;
-    struct stat st;
     int found;
     int rc = loop_find(file, name, &node, &found, err);
+    if (rc == 0)
+        return loop_attach_first(file, name, block_size, ro, ret, ret_fd, err);
     if (rc < 0)
         return rc;
-    auto_close int fd = rc > 0 ? found : -1;
-    if (fd >= 0) {
-        rc = check_found(fd, &node, block_size, ro, err);
-        if (rc < 0)
-            return rc;
-    } else {
-        auto_close int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-        if (control < 0)
-            return error_set(
-                err, errno == ENOENT ? -ENODEV : -errno,
-                "cannot open /dev/loop-control: %s; is the loop driver loaded ('modprobe loop')?",
-                error_text(errno));
-        for (unsigned i = 0; i < TRIES; i++) {
-            rc = configure(control, file, name, block_size, ro, &node, &fd, err);
-            if (rc != -EBUSY)
-                break;
-        }
-        if (rc < 0)
-            return rc;
-    }
-    if (fstat(file, &st) < 0 || !loop_is_on(fd, &st))
-        return error_set(err, -EIO, "%s was put on '%s', but the kernel says that it is on another file",
-                         node.path, name);
-    *ret = node;
-    *ret_fd = steal_fd(&fd);
-    return 0;
+    auto_close int fd = found;
+    rc = check_found(fd, &node, block_size, ro, err);
+    return rc < 0 ? rc : give(file, name, &node, &fd, ret, ret_fd, err);
 }
 
 int loop_grow(int file, const char *name, const struct device_node *node, struct error *err)

@@ -15,6 +15,11 @@
 int loop_attach(int file, const char *name, uint32_t block_size, bool ro, struct device_node *ret,
                 int *ret_fd, struct error *err);
 
+/* The same for a file that nobody has had open before: none is looked for, which takes the longer the more
+ * loop devices a host has. */
+int loop_attach_first(int file, const char *name, uint32_t block_size, bool ro, struct device_node *ret,
+                      int *ret_fd, struct error *err);
+
 /* The loop device on the file of this name, by sysfs alone: touches neither, so it cannot hang on a dead one,
  * and finds it as long as the file's own mount has not been detached. Compares the last part of the name,
  * which must be unique. 1 found, 0 none. */

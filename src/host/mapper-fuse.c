@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Mapping by our own helper process (rbdvol-mapper), which shows the image as one regular file.
- *
- * All questions go over a connection of their own, so that threads need not take turns and a late answer is
- * never taken for the next one; the connection in struct mapping only tells the helper that a daemon is
- * there. */
+/* Mapping by our own helper process (rbdvol-mapper), which shows the image as one regular file. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +20,7 @@
 #include "base/text.h"
 #include "host/fuse-abort.h"
 #include "host/loop.h"
+#include "host/mapper-control.h"
 #include "host/mapper-identity.h"
 #include "host/mapper-process.h"
 #include "host/mapper-scope.h"
@@ -31,15 +28,14 @@
 #include "host/mountinfo.h"
 #include "host/procs.h"
 
-#define BUSY_MS          1000
-#define BUSY_POLL_MS     20
-#define PROGRAM          MAPPER_PROCESS_PROGRAM
-#define ARGV0            MAPPER_PROCESS_ARGV0
-#define FSTYPE           FUSE_ABORT_FSTYPE
-#define HELLO_MS         2000 /* a mapper answers at once, whatever the cluster does */
-#define KILL_MS          2000
-#define RETRY_MS         2
-#define PEER_VERSION_MAX 1
+#define BUSY_MS      1000
+#define BUSY_POLL_MS 20
+#define PROGRAM      MAPPER_PROCESS_PROGRAM
+#define ARGV0        MAPPER_PROCESS_ARGV0
+#define FSTYPE       FUSE_ABORT_FSTYPE
+#define HELLO_MS     2000 /* a mapper answers at once, whatever the cluster does */
+#define KILL_MS      2000
+#define RETRY_MS     2
 
 static int fuse_probe(const struct mapper_image *image, struct error *err)
 {
@@ -82,63 +78,10 @@ static int fuse_mount(const char *file, int *ret, struct error *err)
     return 0;
 }
 
-/* The socket's path, from the file's: both are the id in one directory. */
-static void socket_path(const struct mapping *m, char path[static PATH_MAX])
-{
-    (void)snprintf(path, PATH_MAX, "%.*s.sock", (int)(strlen(m->file) - strlen(".img")), m->file);
-}
-
-/* Asks on a connection of its own; takes the reference of request. */
-static int call(const struct mapping *m, json_t *request, moment deadline, json_t **ret, struct error *err)
-{
-    char path[PATH_MAX];
-    socket_path(m, path);
-    auto_close int fd = channel_connect(path, err);
-    int rc = fd < 0 ? fd : channel_call(fd, request, deadline, ret, err);
-    json_decref(request);
-    return rc;
-}
-
-static json_t *question(const char *what)
-{
-    return json_pack("{s:s}", "do", what);
-}
-
-/* The mapper's process has ended (or never answers again): these say so. */
-static bool is_gone(int rc)
-{
-    return rc == -EPIPE || rc == -ECONNREFUSED || rc == -ENOENT || rc == -ECONNRESET;
-}
-
-/* Fills in what the mapper says about itself. */
-static int mapping_fill(struct mapping *m, const json_t *hello, struct error *err)
-{
-    const char *pool, *ns, *image, *image_id, *address;
-    int version, pid, ro;
-    json_error_t why;
-    if (json_unpack_ex((json_t *)(uintptr_t)hello, &why, 0, "{s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:b}",
-                       "version", &version, "pid", &pid, "pool", &pool, "namespace", &ns, "image", &image,
-                       "image_id", &image_id, "address", &address, "ro", &ro) < 0)
-        return error_set(err, -EPROTO, "the mapper's answer is not as expected: %s", why.text);
-    if (version > PEER_VERSION_MAX)
-        return error_set(err, -EPROTO, "the mapper speaks version %d, and this program only up to %d",
-                         version, PEER_VERSION_MAX);
-    (void)snprintf(m->name.pool, sizeof m->name.pool, "%s", pool);
-    (void)snprintf(m->name.ns, sizeof m->name.ns, "%s", ns);
-    (void)snprintf(m->name.image, sizeof m->name.image, "%s", image);
-    (void)snprintf(m->image_id, sizeof m->image_id, "%s", image_id);
-    (void)snprintf(m->address, sizeof m->address, "%s", address);
-    m->pid = pid;
-    m->ro = ro;
-    if (procs_start_time(m->pid, &m->pid_start) < 0)
-        return error_set(err, -ESRCH, "the mapper of %s has ended", image);
-    return 0;
-}
-
 static void files_remove(const struct mapping *m)
 {
     char path[PATH_MAX];
-    socket_path(m, path);
+    mapper_control_path(m, path);
     (void)unlink(path);
     (void)unlink(m->file);
 }
@@ -168,18 +111,18 @@ static void map_undo(const struct mapping *m, const struct attempt *a)
 static int wait_ready(struct mapping *m, int64_t ms_given, moment deadline, struct error *err)
 {
     char path[PATH_MAX], full[IMAGE_NAME_MAX + 1];
-    json_auto_t *request = question("wait-ready"), *reply = NULL;
-    socket_path(m, path);
+    json_auto_t *request = mapper_control_question("wait-ready"), *reply = NULL;
+    mapper_control_path(m, path);
     int fd = channel_connect(path, err);
     if (fd < 0)
         return not_absent(fd, err);
     int rc = channel_call(fd, request, deadline, &reply, err);
     if (rc == 0)
-        rc = mapping_fill(m, reply, err);
+        rc = mapper_control_fill(m, reply, err);
     else if (rc == -ETIMEDOUT && !clock_left_ms(deadline))
         (void)error_set(err, rc, "the cluster did not let image '%s' be opened and locked within %lld ms",
                         image_name_full(&m->name, full), (long long)ms_given);
-    else if (is_gone(rc) && rc != -ENOENT)
+    else if (mapper_control_is_gone(rc) && rc != -ENOENT)
         rc = error_set(err, -EIO, "%s ended at once: is it installed, and can it load its libraries?",
                        PROGRAM);
     if (rc < 0) {
@@ -203,7 +146,7 @@ static int map_in(const struct mapper_host *host, const struct mapper_image *ima
     if (rc < 0)
         return not_absent(rc, err);
     a->mounted = true;
-    socket_path(m, sock);
+    mapper_control_path(m, sock);
     auto_close int listening = channel_listen(sock, err);
     if (listening < 0)
         return listening;
@@ -252,40 +195,53 @@ static int fuse_map(const struct mapper_host *host, const struct mapper_image *i
     return rc;
 }
 
+static int refuse_open(const struct mapping *m, struct error *err)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    return error_set(err, -EBUSY, "the file of image '%s' is still open", image_name_full(&m->name, full));
+}
+
 static int fuse_wait_closed(struct mapping *m, moment deadline, struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1];
     json_auto_t *reply = NULL;
     int left = clock_left_ms(deadline);
-    int rc = call(m, json_pack("{s:s, s:i}", "do", "wait-closed", "ms", left), clock_in_ms(left + HELLO_MS),
-                  &reply, err);
-    if (is_gone(rc))
+    int rc = mapper_control_call(m, json_pack("{s:s, s:i}", "do", "wait-closed", "ms", left),
+                                 clock_in_ms(left + HELLO_MS), &reply, err);
+    if (mapper_control_is_gone(rc))
         return 0; /* and with it the only way to the image */
     if (rc < 0)
         return error_prefix(err, "cannot ask the mapper of '%s'", image_name_full(&m->name, full));
     json_int_t opens = json_integer_value(json_object_get(reply, "opens"));
     if (opens > 0)
-        return error_set(err, -EBUSY, "the file of image '%s' is still open",
-                         image_name_full(&m->name, full));
+        return refuse_open(m, err);
     return 0;
 }
 
-/* 0, or -EBUSY at the deadline. Not mounted is success. */
-static int file_unmount(const struct mapping *m, moment deadline, struct error *err)
+/* 0, or -EBUSY: it is open, or was busy until the deadline. Not mounted is success. */
+static int file_unmount(struct mapping *m, moment deadline, struct error *err)
 {
+    struct mapping_health h;
     while (umount2(m->file, UMOUNT_NOFOLLOW) < 0) {
-        if (errno == EINVAL || errno == ENOENT)
+        int why = errno;
+        if (why == EINVAL || why == ENOENT)
             return 0;
-        if (errno != EBUSY || !clock_left_ms(deadline))
-            return error_set(err, -errno, "cannot unmount the image's file %s: %s", m->file,
-                             error_text(errno));
+        int rc = mapper_fuse.health(m, &h, err);
+        if (rc < 0)
+            return rc;
+        if (h.state == MAPPING_GONE && umount2(m->file, MNT_DETACH) == 0)
+            return 0;
+        if (h.state != MAPPING_GONE && h.opens > 0)
+            return refuse_open(m, err);
+        if (why != EBUSY || !clock_left_ms(deadline))
+            return error_set(err, -why, "cannot unmount the image's file %s: %s", m->file, error_text(why));
         clock_pause_ms(RETRY_MS);
     }
     return 0;
 }
 
-/* Waits until the process is gone: 0 or -ETIMEDOUT. */
-/* The kernel takes a few milliseconds to take a process with that many threads down. */
+/* Waits until the process is gone: 0 or -ETIMEDOUT. The kernel takes a few milliseconds to take a process
+ * with that many threads down. */
 static int wait_gone(const struct mapping *m, moment deadline)
 {
     auto_close int fd = (int)syscall(SYS_pidfd_open, m->pid, 0);
@@ -309,20 +265,13 @@ static int fuse_unmap(const struct mapper_host *host, struct mapping *m, moment 
 {
     (void)host;
     char full[IMAGE_NAME_MAX + 1];
-    struct mapping_health h = { .state = MAPPING_GONE };
-    int rc = mapper_fuse.health(m, &h, err);
+    int rc = file_unmount(m, deadline, err);
     if (rc < 0)
         return rc;
-    if (h.state != MAPPING_GONE && h.opens > 0)
-        return error_set(err, -EBUSY, "the file of image '%s' is still open",
-                         image_name_full(&m->name, full));
-    rc = h.state == MAPPING_GONE && umount2(m->file, MNT_DETACH) == 0 ? 0 : file_unmount(m, deadline, err);
-    if (rc < 0)
-        return rc;
-    rc = call(m, question("stop"), deadline, NULL, err);
-    if (is_gone(rc) && m->ro)
+    rc = mapper_control_call(m, mapper_control_question("stop"), deadline, NULL, err);
+    if (mapper_control_is_gone(rc) && m->ro)
         rc = 0;
-    else if (is_gone(rc))
+    else if (mapper_control_is_gone(rc))
         rc = error_set(
             err, -EIO,
             "the mapper of '%s' had ended before it was told to; whether its last writes are on disk "
@@ -334,39 +283,18 @@ static int fuse_unmap(const struct mapper_host *host, struct mapping *m, moment 
     return rc;
 }
 
-/* 0, or -EPROTO. */
-static int health_from(const json_t *hello, struct mapping_health *ret)
-{
-    const char *state, *why;
-    int opens, unclean, inflight;
-    json_int_t stalled;
-    /* jansson's unpack only reads, but has no const */
-    if (json_unpack((json_t *)(uintptr_t)hello, "{s:s, s:i, s:b, s:i, s:I, s:s}", "state", &state, "opens",
-                    &opens, "unclean", &unclean, "inflight", &inflight, "stalled_ms", &stalled, "why",
-                    &why) < 0)
-        return -EPROTO;
-    bool lost = strcmp(state, "lost") == 0 || strcmp(state, "failed") == 0; /* and not: starting */
-    *ret = (struct mapping_health){ .state = lost ? MAPPING_LOST : MAPPING_READY,
-                                    .opens = (unsigned)opens,
-                                    .unclean = unclean,
-                                    .inflight = (unsigned)inflight,
-                                    .stalled_ms = stalled };
-    (void)snprintf(ret->why, sizeof ret->why, "%s", why);
-    return 0;
-}
-
 static int fuse_health(struct mapping *m, struct mapping_health *ret, struct error *err)
 {
     json_auto_t *reply = NULL;
     *ret = (struct mapping_health){ .state = MAPPING_GONE };
     if (!procs_alive(m->pid, m->pid_start))
         return 0;
-    int rc = call(m, question("hello"), clock_in_ms(HELLO_MS), &reply, err);
-    if (is_gone(rc))
+    int rc = mapper_control_call(m, mapper_control_question("hello"), clock_in_ms(HELLO_MS), &reply, err);
+    if (mapper_control_is_gone(rc))
         return 0;
     if (rc < 0)
         return error_prefix(err, "the mapper of '%s' (pid %d) does not answer", m->name.image, (int)m->pid);
-    if (health_from(reply, ret) < 0)
+    if (mapper_control_health(reply, ret) < 0)
         return error_set(err, -EPROTO, "the answer of the mapper of '%s' is not as expected", m->name.image);
     return 0;
 }
@@ -374,7 +302,7 @@ static int fuse_health(struct mapping *m, struct mapping_health *ret, struct err
 static int fuse_ask(int control)
 {
     struct error err;
-    json_auto_t *request = question("hello");
+    json_auto_t *request = mapper_control_question("hello");
     return channel_send(control, request, clock_now(), &err);
 }
 
@@ -387,7 +315,7 @@ static int fuse_hear(int control, struct mapping_health *ret)
         return rc == -EPIPE ? rc : 0;
     const char *event = json_string_value(json_object_get(said, "event"));
     if (!event)
-        return health_from(said, ret) == 0;
+        return mapper_control_health(said, ret) == 0;
     if (strcmp(event, "lost") != 0)
         return 0;
     const char *why = json_string_value(json_object_get(said, "why"));
@@ -401,8 +329,9 @@ static int fuse_change(struct mapping *m, const struct image_change *change, mom
 {
     json_t *request = json_pack("{s:s, s:i, s:I, s:s}", "do", "change", "what", (int)change->what, "size",
                                 (json_int_t)change->size, "snap", change->snap);
-    int rc = call(m, request, deadline, NULL, err);
-    return is_gone(rc) ? error_set(err, -EIO, "the mapper of '%s' has ended", m->name.image) : rc;
+    int rc = mapper_control_call(m, request, deadline, NULL, err);
+    return mapper_control_is_gone(rc) ? error_set(err, -EIO, "the mapper of '%s' has ended", m->name.image)
+                                      : rc;
 }
 
 static bool is_mapping(void *arg, pid_t pid, char *const *argv)
@@ -445,18 +374,18 @@ static bool search_await_end(struct mapping *m, pid_t pid)
 static bool search_offer(struct search *s, pid_t pid, const char *id)
 {
     struct error err;
-    json_auto_t *request = question("hello"), *reply = NULL;
+    json_auto_t *request = mapper_control_question("hello"), *reply = NULL;
     char sock[PATH_MAX];
     struct mapping m = { .mapper = &mapper_fuse, .control = -1 };
     (void)snprintf(m.id, sizeof m.id, "%s", id);
     if (path_of(m.file, sizeof m.file, s->host->run_dir, id, ".img", &err) < 0)
         return true;
-    socket_path(&m, sock);
+    mapper_control_path(&m, sock);
     auto_close int fd = channel_connect(sock, &err);
     int rc = fd < 0 ? fd : channel_call(fd, request, clock_in_ms(HELLO_MS), &reply, &err);
     if (rc == 0)
-        rc = mapping_fill(&m, reply, &err);
-    if (is_gone(rc) && search_await_end(&m, pid))
+        rc = mapper_control_fill(&m, reply, &err);
+    if (mapper_control_is_gone(rc) && search_await_end(&m, pid))
         return false;
     if (rc < 0) {
         log_warning("mapper mapping=%s pid=%d does not answer, leaving it: %s", id, (int)pid, err.msg);

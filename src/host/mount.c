@@ -29,6 +29,26 @@ static bool on_node(const struct mount_entry *e, const struct device_node *node)
     return mountinfo_is_on(e, node->major, node->minor, node->path);
 }
 
+/* Takes the mount's line out. */
+static void forget(const char *path)
+{
+    struct libmnt_update *u = mnt_new_update();
+    if (u && mnt_update_set_fs(u, 0, path, NULL) == 0)
+        (void)mnt_update_table(u, NULL);
+    mnt_free_update(u);
+}
+
+void mount_tell(struct mount_news *news)
+{
+    if (news->mounted)
+        (void)mnt_context_finalize_mount(news->mounted);
+    if (news->unmounted)
+        forget(news->unmounted);
+    context_free(&news->mounted);
+    free(news->unmounted);
+    *news = (struct mount_news){ 0 };
+}
+
 static bool has_word(const char *options, const char *word)
 {
     size_t len = strlen(word);
@@ -64,7 +84,7 @@ static int mount_failed(struct libmnt_context *c, int rc, int kmsg, const struct
 }
 
 static int mount_device(const struct device_node *node, const struct device_mount *m, const char *target,
-                        struct error *err)
+                        struct mount_news *news, struct error *err)
 {
     char options[OPTIONS_MAX];
     if (snprintf(options, sizeof options, "%s%s_netdev,x-rbdvol.volume=%s", m->options,
@@ -79,8 +99,14 @@ static int mount_device(const struct device_node *node, const struct device_moun
     if (!has_word(m->options, "ro") && mnt_context_enable_rwonly_mount(c, 1))
         return error_set(err, -ENOMEM, "cannot mount '%s': out of memory", m->volume);
     auto_close int kmsg = kmsg_open();
-    int rc = mnt_context_mount(c);
-    return rc != 0 ? mount_failed(c, rc, kmsg, node, m, err) : 0;
+    int rc = mnt_context_prepare_mount(c);
+    if (rc == 0)
+        rc = mnt_context_do_mount(c);
+    if (rc != 0)
+        return mount_failed(c, rc, kmsg, node, m, err);
+    mount_tell(news);
+    news->mounted = steal_ptr(&c);
+    return 0;
 }
 
 /* 1: this device is there already; 0: nothing is; -EBUSY: something else is. */
@@ -96,7 +122,8 @@ static int look(const char *path, const struct device_node *node, struct error *
                      e.fstype);
 }
 
-int mount_verified(const struct device_node *node, const struct device_mount *m, struct error *err)
+int mount_verified(const struct device_node *node, const struct device_mount *m, struct mount_news *news,
+                   struct error *err)
 {
     CLEANUP(mountpoint_done) struct mountpoint point = { .parent = -1 };
     int rc = mountpoint_find(m->mountpoint, true, &point, err);
@@ -110,7 +137,7 @@ int mount_verified(const struct device_node *node, const struct device_mount *m,
         return rc < 0 ? rc : 0;
     rc = mountpoint_prepare(&point, err);
     if (rc == 0)
-        rc = mount_device(node, m, point.path, err);
+        rc = mount_device(node, m, point.path, news, err);
     if (rc < 0)
         return rc;
     rc = look(point.path, node, err);
@@ -156,15 +183,6 @@ int mount_fresh(const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mod
     return 0;
 }
 
-/* Takes the mount's line out of libmount's table. */
-static void forget(const char *path)
-{
-    struct libmnt_update *u = mnt_new_update();
-    if (u && mnt_update_set_fs(u, 0, path, NULL) == 0)
-        (void)mnt_update_table(u, NULL);
-    mnt_free_update(u);
-}
-
 /* Not by libmount: it would look at the mounted file system, which may be dead, and may follow a link. */
 static int take_down(const char *path, bool lazily, struct error *err)
 {
@@ -192,7 +210,8 @@ static int barred(const struct device_node *node, struct error *err)
     return mountinfo_each("self", is_of, &looked_for, &ignored) == 0 ? 0 : err->code;
 }
 
-int mount_remove(const char *mountpoint, const struct device_node *node, bool lazily, struct error *err)
+int mount_remove(const char *mountpoint, const struct device_node *node, bool lazily, struct mount_news *news,
+                 struct error *err)
 {
     CLEANUP(mountpoint_done) struct mountpoint point = { .parent = -1 };
     struct mount_entry e;
@@ -212,7 +231,8 @@ int mount_remove(const char *mountpoint, const struct device_node *node, bool la
     rc = take_down(point.path, lazily, err);
     if (rc < 0)
         return rc;
-    forget(point.path);
+    mount_tell(news);
+    news->unmounted = strdup(point.path);
     rc = mountinfo_pile(point.path, node->major, node->minor, node->path, &e, err);
     if (rc > MOUNTINFO_NOWHERE)
         return error_set(err, -EBUSY, "unmounted %s, but %s is mounted there a second time: unmount it",

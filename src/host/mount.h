@@ -9,7 +9,20 @@
 #include "base/error.h"
 #include "host/device.h"
 
-/* The contracts are those of device_mount, device_fresh and device_umount. */
-int mount_verified(const struct device_node *node, const struct device_mount *m, struct error *err);
+/* What libmount's table (/run/mount/utab, read by findmnt(8), umount(8) and systemd) is to be told of a mount
+ * or an unmount: later, since nobody waits for that. */
+struct mount_news {
+    struct libmnt_context *mounted;
+    char *unmounted; /* a mountpoint */
+};
+
+/* Tells it. Of nothing, or again: nothing happens. */
+void mount_tell(struct mount_news *news);
+
+/* The contracts are those of device_mount, device_fresh and device_umount. *news, which must be told some
+ * time, is the caller's. */
+int mount_verified(const struct device_node *node, const struct device_mount *m, struct mount_news *news,
+                   struct error *err);
 int mount_fresh(const char *mountpoint, uint32_t uid, uint32_t gid, uint32_t mode, struct error *err);
-int mount_remove(const char *mountpoint, const struct device_node *node, bool lazily, struct error *err);
+int mount_remove(const char *mountpoint, const struct device_node *node, bool lazily, struct mount_news *news,
+                 struct error *err);

@@ -211,6 +211,7 @@ int content_check(struct volume *v, const struct place *p, const struct device_p
     int rc = check(v, p, found->uuid, &mended, &due, err);
     if (rc < 0)
         return rc;
+    v->full = due == GROW_NEVER;
     image_name_full(&v->name, full);
     if (mended)
         log_notice("mended the file system, whose growth was cut off volume=%s", full);

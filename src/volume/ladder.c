@@ -138,7 +138,7 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
         (void)snprintf(v->facts.mapper, sizeof v->facts.mapper, "%s", m.mapper ? m.mapper->name : "");
         (void)snprintf(v->facts.mapper_why, sizeof v->facts.mapper_why, "%s", why);
     }
-    v->unsettled = true;
+    v->unsettled = v->unopened = true;
     arrive(e, v, RUNG_MAPPED); /* from here on descending unmaps, whatever is missing yet */
     rc = look_ahead(v, err);
     if (rc == 0)
@@ -146,6 +146,16 @@ static int up_map(struct volumes *e, struct volume *v, struct error *err)
     if (rc < 0)
         detach(v);
     return rc;
+}
+
+/* Only the first time there is surely no loop device on its file: who asked for one may have been killed. */
+static int attach(struct volume *v, uint32_t block_size, struct error *err)
+{
+    bool first = v->unopened;
+    v->unopened = false;
+    return (first ? device_attach_first : device_attach)(v->device, mapping_blocks(&v->mapping), block_size,
+                                                         v->mapping.ro, clock_in_ms(ATTACH_MS), &v->node,
+                                                         err);
 }
 
 static int up_check(struct volumes *e, struct volume *v, struct error *err)
@@ -162,8 +172,7 @@ static int up_check(struct volumes *e, struct volume *v, struct error *err)
         rc = content_prepare(e, v, &p, &found, err);
     volume_says(v, "checking");
     if (rc == 0)
-        rc = device_attach(v->device, mapping_blocks(&v->mapping), found.block_size, v->mapping.ro,
-                           clock_in_ms(ATTACH_MS), &v->node, err);
+        rc = attach(v, found.block_size, err);
     if (rc == 0 && v->mapping.mapper->verify)
         rc = v->mapping.mapper->verify(&v->mapping, &v->node, err);
     if (rc == 0)
@@ -214,7 +223,7 @@ static int up_mount(struct volumes *e, struct volume *v, struct error *err)
         rc = freshen(e, v, mountpoint, err);
     if (rc == -EEXIST) /* somebody else's mount was there before us, and stays */
         return rc;
-    if (rc == 0 && !v->spec.ro)
+    if (rc == 0 && !v->spec.ro && !v->full)
         resize_at_mount(v, v->device, mountpoint);
     if (rc < 0) {
         struct error also;
@@ -360,6 +369,7 @@ static void see_off(struct volume *v)
 static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
 {
     volume_says(v, "unmapping");
+    v->unopened = false;
     detach(v); /* it may be looking what is on the image */
     const struct mapper *mapper = v->mapping.mapper;
     bool lost = v->lost;

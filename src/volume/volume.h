@@ -97,6 +97,8 @@ struct volume {
     struct mapper_early early; /* started on its way up to RUNG_MAPPED */
     struct mapping leaving;    /* has let go of its image, and is ending; mapper NULL: none */
     bool unsettled;            /* its owner record, or a last look at its name, is missing yet */
+    bool unopened;             /* the mapping is new: nobody can have put a loop device on its file yet */
+    bool full;                 /* its file system fills the image, and need not grow once it is mounted */
     struct device *device;     /* on its way up from RUNG_MAPPED on, until it is mounted; NULL: none */
     struct device_node node;
     time_t

@@ -123,12 +123,10 @@ int device_format(struct device *d, const char *file, const char *fstype, const 
     return fake_call_end("format", fstype, err);
 }
 
-int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
+static int attach(struct device *d, const char *file, uint32_t block_size, const char *how,
                   struct device_node *ret, struct error *err)
 {
     unsigned minor;
-    (void)ro;
-    (void)deadline;
     int rc = fake_call("attach", "", err);
     if (rc < 0)
         return rc;
@@ -144,8 +142,24 @@ int device_attach(struct device *d, const char *file, uint32_t block_size, bool 
     }
     fake_unlock();
     if (rc == 0)
-        fake_changed("attach %u", block_size);
+        fake_changed("attach %s%u", how, block_size);
     return rc;
+}
+
+int device_attach(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
+                  struct device_node *ret, struct error *err)
+{
+    (void)ro;
+    (void)deadline;
+    return attach(d, file, block_size, "", ret, err);
+}
+
+int device_attach_first(struct device *d, const char *file, uint32_t block_size, bool ro, moment deadline,
+                        struct device_node *ret, struct error *err)
+{
+    (void)ro;
+    (void)deadline;
+    return attach(d, file, block_size, "first ", ret, err);
 }
 
 int device_find(struct device *d, const char *file, moment deadline, struct device_node *ret,

@@ -81,7 +81,7 @@ static void a_clone_gets_a_uuid_of_its_own_before_it_is_mounted(void **state)
     struct fixture *f = *state;
     const struct fake_image *i = image_of(CLONE);
     mounts(f);
-    assert_true(traced("attach 4096, renew xfs, set db rbdvol.spec, mount db xfs"));
+    assert_true(traced("attach first 4096, renew xfs, set db rbdvol.spec, mount db xfs"));
     assert_null(strstr(i->spec, "new-uuid"));
     unmounts(f);
     mounts(f);

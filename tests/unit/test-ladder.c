@@ -13,7 +13,7 @@
 #define STEPS 64 /* more calls than a climb or a descent makes */
 
 #define UP_OF_DB                                                                                             \
-    "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, attach 4096, "          \
+    "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, attach first 4096, "    \
     "mount db xfs noatime,nodev,nosuid, device_end"
 #define DOWN_OF_DB "device_start, umount db, device_end, unmap db, break db rbdvol"
 
@@ -74,7 +74,7 @@ static void the_first_mount_freshens_once(void **state)
     assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
     fixture_settle(f);
     fixture_expect_trace(
-        "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, attach 4096, "
+        "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, attach first 4096, "
         "mount db xfs nodev,nosuid, fresh 70:71 700, set db rbdvol.spec, device_end");
     assert_non_null(strstr(i->spec, "\"fresh\":false"));
     assert_non_null(strstr(i->spec, "\"later\":[1]"));
@@ -102,8 +102,10 @@ struct pair {
 };
 static const struct pair pairs[] = {
     { "lock db rbdvol.ctl", NULL }, /* goes in the middle of the climb, or at the end of the descent */
-    { "map db", "unmap db" },        { "lock db rbdvol,", "break db rbdvol" },
-    { "attach 4096", "device_end" }, { "mount db", "umount db" },
+    { "map db", "unmap db" },
+    { "lock db rbdvol,", "break db rbdvol" },
+    { "attach first 4096", "device_end" },
+    { "mount db", "umount db" },
 };
 
 /* What was done must be undone, last first. The record goes when the mapping is gone: others look at it until
@@ -462,7 +464,7 @@ static void a_blank_image_is_formatted_and_remembered(void **state)
     assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
     fixture_settle(f);
     fixture_expect_trace("lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, "
-                         "set db rbdvol.spec, format xfs, set db rbdvol.spec, attach 4096, "
+                         "set db rbdvol.spec, format xfs, set db rbdvol.spec, attach first 4096, "
                          "mount db xfs noatime,nodev,nosuid, fresh 0:0 755, set db rbdvol.spec, device_end");
     assert_non_null(strstr(i->spec, "\"fresh\":false"));
     assert_null(strstr(i->spec, "formatting"));
@@ -500,7 +502,7 @@ static void a_file_system_made_by_others_is_adopted_as_it_is(void **state)
     assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
     fixture_settle(f);
     fixture_expect_trace("lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, "
-                         "set db rbdvol.spec, attach 512, mount db ext4 noatime,nodev,nosuid, device_end");
+                         "set db rbdvol.spec, attach first 512, mount db ext4 noatime,nodev,nosuid, device_end");
     assert_non_null(strstr(i->spec, "\"fstype\":\"ext4\""));
     assert_non_null(strstr(i->spec, "\"fresh\":false"));
 }

@@ -107,7 +107,7 @@ static void a_mount_during_the_descent_of_an_adopted_volume_knows_its_spec(void 
     assert_int_equal(fixture_end(&up), 0);
     fixture_settle(f);
     fixture_expect_trace("umount db, device_end, unmap db, break db rbdvol, lock db rbdvol.ctl, map db, "
-                         "device_start, lock db rbdvol, unlock db rbdvol.ctl, attach 4096, "
+                         "device_start, lock db rbdvol, unlock db rbdvol.ctl, attach first 4096, "
                          "mount db xfs noatime,nodev,nosuid, device_end");
     assert_string_equal(fake_image_find("rbd", "db")->spec, spec);
 }

@@ -89,7 +89,8 @@ static struct fake_image *cramped(void)
     return i;
 }
 
-#define CLIMB "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, attach 4096, "
+#define CLIMB                                                                                                \
+    "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, attach first 4096, "
 #define MOUNT "mount db ext4 nodev,nosuid, device_end"
 
 static void mounts(struct fixture *f, const char *between)

@@ -51,6 +51,16 @@ static struct device_node mounted(void)
     return node;
 }
 
+static int removed(const struct device_node *node, bool lazily, struct error *err)
+{
+    struct mount_news news = { 0 };
+    int rc = mount_remove(point, node, lazily, &news, err);
+    assert_true(!news.mounted && (!news.unmounted || strcmp(news.unmounted, point) == 0));
+    mount_tell(&news);
+    assert_null(news.unmounted);
+    return rc;
+}
+
 static enum mountinfo_place pile(const struct device_node *node, struct mount_entry *e)
 {
     struct error err;
@@ -66,13 +76,13 @@ static void what_was_mounted_over_it_stays(void **state)
     assert_int_equal(pile(&node, &e), MOUNTINFO_TOP);
     assert_int_equal(mount("squatter", point, "tmpfs", 0, NULL), 0);
     for (int lazily = 0; lazily < 2; lazily++) {
-        assert_int_equal(mount_remove(point, &node, lazily, &err), -EEXIST);
+        assert_int_equal(removed(&node, lazily, &err), -EEXIST);
         assert_non_null(strstr(err.msg, "squatter"));
         assert_int_equal(pile(&node, &e), MOUNTINFO_COVERED);
         assert_string_equal(e.source, "squatter");
     }
     assert_int_equal(umount2(point, UMOUNT_NOFOLLOW), 0);
-    assert_int_equal(mount_remove(point, &node, false, &err), 0);
+    assert_int_equal(removed(&node, false, &err), 0);
     assert_int_equal(pile(&node, &e), MOUNTINFO_NOWHERE);
 }
 
@@ -88,7 +98,7 @@ static void what_stands_there_instead_is_nobodys_business(void **state)
         assert_int_equal(umount2(point, UMOUNT_NOFOLLOW), 0);
         return;
     }
-    assert_int_equal(mount_remove(point, &node, true, &err), 0);
+    assert_int_equal(removed(&node, true, &err), 0);
     assert_int_equal(mountinfo_at(point, &e, &err), 1);
     assert_string_equal(e.source, "squatter");
     assert_int_equal(umount2(point, UMOUNT_NOFOLLOW), 0);
@@ -102,9 +112,9 @@ static void a_busy_one_can_be_detached(void **state)
     (void)state;
     const struct device_node node = mounted();
     auto_close int inside = open(point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_int_equal(mount_remove(point, &node, false, &err), -EBUSY);
+    assert_int_equal(removed(&node, false, &err), -EBUSY);
     assert_int_equal(pile(&node, &e), MOUNTINFO_TOP);
-    assert_int_equal(mount_remove(point, &node, true, &err), 0);
+    assert_int_equal(removed(&node, true, &err), 0);
     assert_int_equal(pile(&node, &e), MOUNTINFO_NOWHERE);
     assert_int_equal(procs_pinning(node.major, node.minor, point, who, sizeof who), 1);
 }
@@ -126,13 +136,13 @@ static void what_was_moved_away_is_not_called_unmounted(void **state)
     const struct device_node node = mounted();
     put_a_link(moved);
     for (int lazily = 0; lazily < 2; lazily++) {
-        assert_int_equal(mount_remove(point, &node, lazily, &err), -ENOTDIR);
+        assert_int_equal(removed(&node, lazily, &err), -ENOTDIR);
         assert_non_null(strstr(err.msg, place));
     }
     assert_int_equal(unlink(place), 0);
     assert_int_equal(rename(moved, place), 0);
     assert_int_equal(pile(&node, &e), MOUNTINFO_TOP);
-    assert_int_equal(mount_remove(point, &node, false, &err), 0);
+    assert_int_equal(removed(&node, false, &err), 0);
 }
 
 /* A Mount that was refused for that very reason is undone, or it would keep the lock until the link goes. */
@@ -145,10 +155,10 @@ static void what_is_mounted_nowhere_is_unmounted_whatever_is_in_its_place(void *
     const struct device_node node = mounted();
     assert_int_equal(umount2(point, UMOUNT_NOFOLLOW), 0);
     put_a_link(moved);
-    assert_int_equal(mount_remove(point, &node, false, &err), 0);
+    assert_int_equal(removed(&node, false, &err), 0);
     assert_int_equal(unlink(place), 0);
     auto_close int file = open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    assert_int_equal(mount_remove(point, &node, false, &err), 0);
+    assert_int_equal(removed(&node, false, &err), 0);
     assert_int_equal(unlink(place), 0);
     assert_int_equal(rename(moved, place), 0);
     assert_int_equal(pile(&node, &e), MOUNTINFO_NOWHERE);
