@@ -229,7 +229,7 @@ def test_stuck_io_is_failed_so_that_processes_end(world, fstype):
     writer.send_signal(signal.SIGKILL)
     assert writer.wait(15) != 0, "the OSD is still stopped, and its I/O has ended well?"
     writer.stderr.close()
-    assert "io-stuck-action=error" in lost(daemon)["Status"]["trouble"]
+    assert "io-stuck-action=error" in until(lambda: lost(daemon), "the volume to be called lost", 10)["Status"]["trouble"]
     until(lambda: not daemon.mappers() and mounts.at(point) is None, "the mount to go without the cluster", 10)
     world.cluster.resume("osd")
     assert world.cluster.locks(world.cluster.header("db"))["rbd_lock"], "the lock was not left for fencing"
