@@ -255,24 +255,45 @@ static int list_pools(struct volumes *e, struct listing *l, struct error *err)
     return 0;
 }
 
-static void add_volume(struct volumes *e, json_t *out, const struct image_name *image, bool plain)
+/* The answer to List while it is made: 10,000 times the same text is one. */
+struct listed {
+    json_t *volumes;
+    json_t *mounted; /* full name → mountpoint, of what is mounted here */
+    json_t *nowhere; /* "" */
+};
+
+static json_t *mounted_here(struct volumes *e)
 {
-    char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX] = "";
-    struct volume *v = registry_find(&e->registry, image);
-    if (v) {
-        pthread_mutex_lock(&v->lock);
-        if (is_mounted(v))
-            engine_mountpoint(e, image, mountpoint);
-        pthread_mutex_unlock(&v->lock);
-        registry_release(&e->registry, v);
+    size_t n;
+    json_t *mounted = json_object();
+    struct volume **all = registry_all(&e->registry, &n);
+    for (size_t i = 0; i < n; i++) {
+        char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
+        pthread_mutex_lock(&all[i]->lock);
+        if (is_mounted(all[i]))
+            json_object_set_new(mounted, image_name_full(&all[i]->name, full),
+                                json_string(engine_mountpoint(e, &all[i]->name, mountpoint)));
+        pthread_mutex_unlock(&all[i]->lock);
+        registry_release(&e->registry, all[i]);
     }
-    json_array_append_new(out,
-                          json_pack("{s:s, s:s}", "Name", plain ? image->image : image_name_full(image, full),
-                                    "Mountpoint", mountpoint));
+    free(all);
+    return mounted;
+}
+
+/* name: as it is to be shown; its reference is taken. */
+static void add_volume(struct listed *l, const struct image_name *image, json_t *name)
+{
+    char full[IMAGE_NAME_MAX + 1];
+    json_t *where = NULL, *one = json_object();
+    if (json_object_size(l->mounted) > 0)
+        where = json_object_get(l->mounted, image_name_full(image, full));
+    json_object_set_new_nocheck(one, "Name", name);
+    json_object_set_nocheck(one, "Mountpoint", where ? where : l->nowhere);
+    json_array_append_new(l->volumes, one);
 }
 
 /* What is mounted here, for want of the cluster. */
-static size_t list_local(struct volumes *e, json_t *out)
+static size_t list_local(struct volumes *e, struct listed *l)
 {
     size_t n, listed = 0;
     struct volume **all = registry_all(&e->registry, &n);
@@ -282,8 +303,10 @@ static size_t list_local(struct volumes *e, json_t *out)
         bool here = all[i]->known && (is_mounted(all[i]) || all[i]->holders.n > 0);
         pthread_mutex_unlock(&all[i]->lock);
         if (here) {
-            add_volume(e, out, &all[i]->name,
-                       strcmp(all[i]->name.pool, e->settings->pools[0]) == 0 && !all[i]->name.ns[0]);
+            const struct image_name *name = &all[i]->name;
+            char full[IMAGE_NAME_MAX + 1];
+            bool plain = strcmp(name->pool, e->settings->pools[0]) == 0 && !name->ns[0];
+            add_volume(l, name, json_string(plain ? name->image : image_name_full(name, full)));
             listed++;
         }
         registry_release(&e->registry, all[i]);
@@ -293,7 +316,7 @@ static size_t list_local(struct volumes *e, json_t *out)
 }
 
 /* Those of one place. A name is plain, without its pool, where it can mean nothing else. */
-static void add_place(struct volumes *e, const struct listing *l, const json_t *place, json_t *out)
+static void add_place(struct volumes *e, const struct listing *l, const json_t *place, struct listed *out)
 {
     struct image_name image = { 0 };
     json_int_t pool = json_integer_value(json_array_get(place, 0));
@@ -301,16 +324,21 @@ static void add_place(struct volumes *e, const struct listing *l, const json_t *
     (void)snprintf(image.pool, sizeof image.pool, "%s", e->settings->pools[pool]);
     (void)snprintf(image.ns, sizeof image.ns, "%s", json_string_value(json_array_get(place, 1)));
     for (size_t i = 0; i < json_array_size(images); i++) {
-        const char *name = json_string_value(json_array_get(images, i));
-        bool only = !l->names || json_integer_value(json_object_get(l->names, name)) == 1;
-        (void)snprintf(image.image, sizeof image.image, "%s", name);
-        add_volume(e, out, &image, pool == 0 && !image.ns[0] && only);
+        json_t *name = json_array_get(images, i);
+        char full[IMAGE_NAME_MAX + 1];
+        const char *text = json_string_value(name);
+        bool only = !l->names || json_integer_value(json_object_get(l->names, text)) == 1;
+        memcpy(image.image, text, json_string_length(name) + 1); /* name_is_listable() */
+        bool plain = pool == 0 && !image.ns[0] && only;
+        add_volume(out, &image, plain ? json_incref(name) : json_string(image_name_full(&image, full)));
     }
 }
 
 int query_list(struct volumes *e, json_t **ret, struct error *err)
 {
-    json_auto_t *out = json_array(), *found = json_array();
+    json_auto_t *volumes = json_array(), *found = json_array(), *mounted = mounted_here(e),
+                *nowhere = json_string("");
+    struct listed out = { volumes, mounted, nowhere };
     json_auto_t *names = e->settings->npools > 1 ? json_object() : NULL;
     struct listing l = { .home = e->settings->ns, .names = names, .found = found };
     size_t i;
@@ -318,11 +346,11 @@ int query_list(struct volumes *e, json_t **ret, struct error *err)
     int rc = list_pools(e, &l, err);
     if (rc < 0) { /* some pools may have answered: all or none */
         json_array_clear(found);
-        if (list_local(e, out) == 0)
+        if (list_local(e, &out) == 0)
             return rc;
     }
-    json_array_foreach(found, i, one) add_place(e, &l, one, out);
-    *ret = json_incref(out);
+    json_array_foreach(found, i, one) add_place(e, &l, one, &out);
+    *ret = json_incref(volumes);
     return 0;
 }
 
