@@ -65,10 +65,10 @@ int main(int argc, char **argv)
     struct holding held = { .channel = CHANNEL_FD, .fd = -1, .freeze = { .root = -1 } };
     while (serve(&held))
         ;
-    mount_tell(&held.news);
     if (held.freeze.root >= 0) { /* what it was frozen for may still be on its way */
         clock_pause_ms(ORPHAN_MS);
         freeze_expire(&held.freeze);
     }
+    mount_tell(&held.news);
     return 0;
 }

@@ -30,7 +30,7 @@ static void obey(const json_t *what, struct image_options *image, const char **m
 {
     int ro;
     /* jansson's unpack only reads, but has no const */
-    if (json_unpack((json_t *)(uintptr_t)what, "{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "mapping", mapping,
+    if (json_unpack((json_t *)(uintptr_t)what, "{s:s, s:s, s:s, s:s, s:s, s:b, s?s}", "mapping", mapping,
                     "pool", &image->pool, "namespace", &image->ns, "image", &image->name, "image_id",
                     &image->id, "ro", &ro, "key_file", key_file) < 0)
         _exit(2);

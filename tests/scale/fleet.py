@@ -71,8 +71,10 @@ class Fleet:
         if reply.status != 200:
             with self.lock:
                 self.refused += 1
-            # who else has it is named; one that nobody else uses is never refused
-            assert volume in self.shared and re.search(r"\bhost\d+\b", reply.err), reply.err
+            # who else has it is named, be it this host's other container; one that nobody else uses is never refused
+            number = holder.split("-", maxsplit=1)[0]
+            assert volume in self.shared and re.search(rf"\bhost\d+\b|in use on this host since \S+ by mount ID {number}-(?!{holder[-1]})",
+                                                       reply.err), reply.err
             return
         with self.lock:
             self.mounts.append((time.monotonic() - began) * 1e3)
