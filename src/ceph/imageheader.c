@@ -21,12 +21,17 @@ static void take_meta(struct image_header *h, const char *key, const char *value
     if (slot) { /* one that is too long is there all the same, and cannot be used */
         free(*slot);
         *slot = strndup(value, len <= IMAGE_META_MAX ? len : 0);
+        if (!*slot) /* without it the image would be taken for another kind */
+            abort();
     }
     h->growing |= strcmp(key, "rbdvol.growing") == 0;
     h->trashed |= strcmp(key, "rbdvol.trashed") == 0;
     for (size_t i = 0; i < sizeof dangers / sizeof *dangers && !h->danger; i++)
-        if (strncmp(key, dangers[i], strlen(dangers[i])) == 0)
+        if (strncmp(key, dangers[i], strlen(dangers[i])) == 0) {
             h->danger = strdup(key);
+            if (!h->danger)
+                abort();
+        }
 }
 
 static void take_metas(struct image_header *h, rados_omap_iter_t iter)
@@ -35,6 +40,8 @@ static void take_metas(struct image_header *h, rados_omap_iter_t iter)
     size_t klen, vlen;
     while (rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k) {
         auto_free char *key = strndup(k, klen);
+        if (!key)
+            abort();
         if (strncmp(key, IMAGE_META_KEY, strlen(IMAGE_META_KEY)) == 0)
             take_meta(h, key + strlen(IMAGE_META_KEY), v, vlen);
     }

@@ -86,7 +86,7 @@ static void print_cell(FILE *out, const char *text, size_t width, int last)
 
 void table_print(const struct table *t, FILE *out, size_t width)
 {
-    size_t widths[TABLE_COLUMNS_MAX];
+    size_t widths[TABLE_COLUMNS_MAX] = { 0 };
     measure(t, width, widths);
     for (unsigned c = 0; c < t->columns; c++)
         print_cell(out, t->heads[c], widths[c], c + 1 == t->columns);

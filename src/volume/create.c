@@ -286,7 +286,7 @@ static int check_found_again(const struct settings *s, const struct volume_name 
 int create_volume(struct volumes *e, const char *text, const json_t *opts, moment deadline, struct error *err)
 {
     struct volume_name name;
-    struct image_name image;
+    struct image_name image = { 0 };
     char full[IMAGE_NAME_MAX + 1];
     int rc = name_parse(e->settings, text, &name, err);
     if (rc < 0)

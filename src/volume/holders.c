@@ -209,7 +209,7 @@ void holders_load(struct holders *h, const json_t *list)
             continue;
         holders_add(h, id, (pid_t)json_integer_value(json_object_get(j, "Peer")),
                     (uint64_t)json_integer_value(json_object_get(j, "PeerStart")), false);
-        struct holder *one = holders_find(h, id);
+        struct holder *one = &h->all[h->n - 1];
         one->count = (unsigned)(count - pending);
         one->pending = 0;
         one->since = (time_t)json_integer_value(json_object_get(j, "SinceUnix"));

@@ -501,8 +501,9 @@ static void a_file_system_made_by_others_is_adopted_as_it_is(void **state)
     i->content = (struct device_probe){ .found = PROBE_FS, .type = "ext4", .block_size = 512 };
     assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
     fixture_settle(f);
-    fixture_expect_trace("lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, "
-                         "set db rbdvol.spec, attach first 512, mount db ext4 noatime,nodev,nosuid, device_end");
+    fixture_expect_trace(
+        "lock db rbdvol.ctl, map db, device_start, lock db rbdvol, unlock db rbdvol.ctl, "
+        "set db rbdvol.spec, attach first 512, mount db ext4 noatime,nodev,nosuid, device_end");
     assert_non_null(strstr(i->spec, "\"fstype\":\"ext4\""));
     assert_non_null(strstr(i->spec, "\"fresh\":false"));
 }
