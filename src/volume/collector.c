@@ -118,8 +118,14 @@ static int collect(struct volumes *e, const struct place *p, const struct image_
     auto_header struct image_header h = { 0 };
     struct error one;
     int rc = image_find(p, name, id, err);
-    if (rc == -EUCLEAN && id[0] && image_read_header(p, id, &h, &one) == -ENOENT)
-        return collect_name(p, name, id, err);
+    if (rc == -EUCLEAN && id[0]) {
+        int looked = image_read_header(p, id, &h, &one);
+        image_header_done(&h);
+        if (looked == -ENOENT)
+            return collect_name(p, name, id, err);
+        if (looked == 0) /* it may be being made: rbd_id.NAME may have come since */
+            rc = image_find(p, name, id, err);
+    }
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
     rc = image_read_header(p, id, &h, err);

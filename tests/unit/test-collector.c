@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the collector clears away, what it leaves, and clones beside it. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,39 @@ static void a_name_that_is_only_listed_is_left_for_an_hour(void **state)
     collector_run(f->engine);
     fixture_expect_trace("drop_name rbdvol.new.*");
     fake_clustertime_ahead(0);
+}
+
+static void *one_round(void *arg)
+{
+    const struct fixture *f = arg;
+    collector_run(f->engine);
+    return NULL;
+}
+
+/* A Create writes rbd_id.NAME between the look at it and the look at the header. */
+static void what_is_just_being_made_is_asked_for_again(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    struct fake_image *i = fake_image_add(NULL, TEMP);
+    char own[sizeof i->objects[0]];
+    fake_lock();
+    i->created = time(NULL);
+    memcpy(own, i->objects[0], sizeof own);
+    i->objects[0][0] = '\0';
+    fake_unlock();
+    fake_hold("image_read_header");
+    assert_int_equal(pthread_create(&thread, NULL, one_round, f), 0);
+    fake_wait_held("image_read_header", 1);
+    fake_lock();
+    memcpy(i->objects[0], own, sizeof own);
+    fake_unlock();
+    unsigned before = fake_count("image_find");
+    fake_go("image_read_header");
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(fake_count("image_find"), before + 1);
+    fixture_expect_trace("");
+    assert_int_equal(fake_image_count(), 1);
 }
 
 static void what_it_cannot_ask_about_it_leaves(void **state)
@@ -251,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_image_with_its_first_name_again_goes_to_the_trash),
         TEST(a_name_that_is_only_listed_is_left_for_an_hour),
+        TEST(what_is_just_being_made_is_asked_for_again),
         TEST(what_it_cannot_ask_about_it_leaves),
         TEST(keys_that_make_no_sense_go_and_touch_nothing),
         TEST(a_snapshot_that_cannot_be_removed_now_is_removed_later),
