@@ -20,7 +20,8 @@ static void take_meta(struct image_header *h, const char *key, const char *value
                                                        : NULL;
     if (slot) { /* one that is too long is there all the same, and cannot be used */
         free(*slot);
-        *slot = strndup(value, len <= IMAGE_META_MAX ? len : 0);
+        /* librados gives none for an empty one */
+        *slot = strndup(len ? value : "", len <= IMAGE_META_MAX ? len : 0);
         if (!*slot) /* without it the image would be taken for another kind */
             abort();
     }
