@@ -261,7 +261,8 @@ static bool ends_with(const char *text, const char *end)
 static void note(void *arg, const char *key, time_t since)
 {
     struct left *l = arg;
-    bool cut_off = ends_with(key, l->own) ? !is_live(key) : l->now - since >= OLD_S;
+    /* `since` may be any number */
+    bool cut_off = ends_with(key, l->own) ? !is_live(key) : since <= l->now - OLD_S;
     if (strncmp(key, "snap ", strlen("snap ")) != 0 || !cut_off)
         return;
     l->keys = reallocarray(l->keys, l->n + 1, sizeof *l->keys);

@@ -59,7 +59,7 @@ static int is_abandoned(struct volumes *e, const struct place *p, const struct i
     if (h->making && making_decode(h->making, mark) < 0)
         return 0;
     int rc = clustertime(p, &now, err);
-    if (rc < 0 || mark->since == 0 || now - mark->since < OLD_S)
+    if (rc < 0 || mark->since == 0 || mark->since > now - OLD_S) /* it may be any number */
         return rc;
     rc = takeover_run(e, p, name, id, NULL, NULL, &ctl, err); /* its maker may be dead, and its lock left */
     if (rc == 0) {

@@ -12,8 +12,8 @@ import cgroups
 import mounts
 import pytest
 from image import edited
-from process import Process
 from pace import patience
+from process import Process
 from waiting import until
 
 STARTS_MS = 100
