@@ -336,14 +336,15 @@ static void add_place(struct volumes *e, const struct listing *l, const json_t *
 
 int query_list(struct volumes *e, json_t **ret, struct error *err)
 {
-    json_auto_t *volumes = json_array(), *found = json_array(), *mounted = mounted_here(e),
-                *nowhere = json_string("");
-    struct listed out = { volumes, mounted, nowhere };
+    json_auto_t *found = json_array();
     json_auto_t *names = e->settings->npools > 1 ? json_object() : NULL;
     struct listing l = { .home = e->settings->ns, .names = names, .found = found };
     size_t i;
     json_t *one;
     int rc = list_pools(e, &l, err);
+    /* what is mounted by now: the cluster may have taken its time */
+    json_auto_t *volumes = json_array(), *mounted = mounted_here(e), *nowhere = json_string("");
+    struct listed out = { volumes, mounted, nowhere };
     if (rc < 0) { /* some pools may have answered: all or none */
         json_array_clear(found);
         if (list_local(e, &out) == 0)

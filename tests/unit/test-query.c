@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Get, List, Path and status. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -330,6 +331,34 @@ static void a_namespace_whose_name_is_no_text_is_left_out(void **state)
     json_decref(j);
 }
 
+static void *list_in_thread(void *arg)
+{
+    const struct fixture *f = arg;
+    struct error err;
+    json_t *j = NULL;
+    (void)query_list(f->engine, &j, &err);
+    return j;
+}
+
+static void list_shows_what_was_mounted_while_the_cluster_was_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    pthread_t thread;
+    void *j;
+    fake_volume_add(NULL, "db");
+    fake_hold("image_list");
+    assert_int_equal(pthread_create(&thread, NULL, list_in_thread, f), 0);
+    fake_wait_held("image_list", 1);
+    assert_int_equal(fixture_mount(f, "db", "a", &err), 0);
+    fake_go("image_list");
+    assert_int_equal(pthread_join(thread, &j), 0);
+    assert_int_equal(json_array_size(j), 1);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(j, 0), "Mountpoint")),
+                        fixture_mountpoint(f, "db"));
+    json_decref(j);
+}
+
 /* A second volume of that name, in a pool that comes before, was made and mounted meanwhile. */
 static void a_name_without_a_pool_keeps_its_meaning_for_its_holder(void **state)
 {
@@ -387,6 +416,7 @@ int main(void)
         TEST(list_spells_each_image_so_that_it_can_be_asked_for),
         TEST(a_namespace_is_spelled_in_full),
         TEST(a_namespace_whose_name_is_no_text_is_left_out),
+        TEST(list_shows_what_was_mounted_while_the_cluster_was_asked),
         TEST(a_snapshot_is_shown_to_be_read_only_and_not_trimmed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
