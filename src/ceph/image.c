@@ -371,9 +371,7 @@ int image_get_meta(const struct place *p, const char *id, const char *key, char 
     if (rc == 0 && result == 0 && found &&
         rados_omap_get_next2(found, &found_key, &value, &key_len, &len) == 0 && found_key &&
         len <= IMAGE_META_MAX && (len == 0 || !memchr(value, '\0', len))) {
-        *ret = strndup(len ? value : "", len); /* librados gives none for an empty one */
-        if (!*ret)
-            abort();
+        *ret = header_text(value, len);
         got = 1;
     }
     if (found)

@@ -10,6 +10,14 @@
 
 #define METAS_MAX 1024
 
+char *header_text(const char *data, size_t len)
+{
+    char *text = strndup(len ? data : "", len);
+    if (!text)
+        abort();
+    return text;
+}
+
 /* The metadata that we look at. */
 static void take_meta(struct image_header *h, const char *key, const char *value, size_t len)
 {
@@ -20,19 +28,13 @@ static void take_meta(struct image_header *h, const char *key, const char *value
                                                        : NULL;
     if (slot) { /* one that is too long is there all the same, and cannot be used */
         free(*slot);
-        /* librados gives none for an empty one */
-        *slot = strndup(len ? value : "", len <= IMAGE_META_MAX ? len : 0);
-        if (!*slot) /* without it the image would be taken for another kind */
-            abort();
+        *slot = header_text(value, len <= IMAGE_META_MAX ? len : 0);
     }
     h->growing |= strcmp(key, "rbdvol.growing") == 0;
     h->trashed |= strcmp(key, "rbdvol.trashed") == 0;
     for (size_t i = 0; i < sizeof dangers / sizeof *dangers && !h->danger; i++)
-        if (strncmp(key, dangers[i], strlen(dangers[i])) == 0) {
-            h->danger = strdup(key);
-            if (!h->danger)
-                abort();
-        }
+        if (strncmp(key, dangers[i], strlen(dangers[i])) == 0)
+            h->danger = header_text(key, strlen(key));
 }
 
 static void take_metas(struct image_header *h, rados_omap_iter_t iter)
@@ -40,9 +42,7 @@ static void take_metas(struct image_header *h, rados_omap_iter_t iter)
     char *k, *v;
     size_t klen, vlen;
     while (rados_omap_get_next2(iter, &k, &v, &klen, &vlen) == 0 && k) {
-        auto_free char *key = strndup(k, klen);
-        if (!key)
-            abort();
+        auto_free char *key = header_text(k, klen);
         if (strncmp(key, IMAGE_META_KEY, strlen(IMAGE_META_KEY)) == 0)
             take_meta(h, key + strlen(IMAGE_META_KEY), v, vlen);
     }

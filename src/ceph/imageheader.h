@@ -7,6 +7,11 @@
 
 #define IMAGE_META_KEY "metadata_" /* how the omap keys of an image's metadata begin */
 
+/* A copy of a key or value of metadata, the caller's. librados gives NULL for an empty one. What there is no
+ * memory for ends the process: it would look like what is not there, and the image like one of another kind.
+ */
+char *header_text(const char *data, size_t len);
+
 struct header_read {
     char size_out[16], features_out[32], stamp_out[16];
     size_t size_len, features_len, stamp_len;
