@@ -114,18 +114,13 @@ static int spawn(const struct mapper_host *host, bool late, int theirs, pid_t *r
     (void)snprintf(text[3], sizeof text[3], "--user=%s", host->user);
     (void)snprintf(text[4], sizeof text[4], "--connect-ms=%lld", (long long)host->connect_ms);
     const char *const name = MAPPER_PROCESS_ARGV0;
-    const char *argv[] = { name,
-                           text[0],
-                           text[1],
-                           text[2],
-                           text[3],
-                           text[4],
-                           late ? "--late" : "--spare",
-                           late ? "--spare" : room,
-                           late ? room : NULL,
-                           NULL };
+    const char *argv[] = {
+        name, "--late", text[0], text[1], text[2], text[3], text[4], "--spare", room, NULL
+    };
+    if (!late)
+        argv[1] = name;
     /* twice: where /dev/fuse is going to be, nothing else may be until then */
-    return command_spawn(program, argv, (const int[]){ theirs, theirs }, 2, ret, err);
+    return command_spawn(program, late ? argv : argv + 1, (const int[]){ theirs, theirs }, 2, ret, err);
 }
 
 /* Starts one that waits for its image. late: it does not connect before. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "volume/mapping.h"
 
 struct volume *volume_new(const struct image_name *name)
 {
@@ -22,8 +23,7 @@ struct volume *volume_new(const struct image_name *name)
 void volume_free(struct volume *v)
 {
     device_end(v->device);
-    if (v->early.mapper)
-        v->early.mapper->drop_early(&v->early);
+    mapping_drop_early(v);
     if (v->mapping.control >= 0)
         (void)close(v->mapping.control);
     holders_done(&v->holders);
