@@ -30,7 +30,7 @@
 #define OUTPUT         ".nbd.out"               /* what rbd-nbd says, until it has mapped */
 #define REATTACH       "--reattach-timeout=300" /* I/O waits for another process (volume/reattach.c) */
 #define KILL_MS        2000
-#define FAIL_MS        5000
+#define TELL_MS        30000 /* to run rbd-nbd, of which 5 s were not enough on a busy host of two processors */
 #define OPEN_MS        10000
 #define PAUSE_MS       10
 #define LINE_MAX_BYTES 4096
@@ -411,7 +411,7 @@ static int nbd_fail(const struct mapping *m, struct error *err)
 {
     if (is_alive(m))
         (void)kill(m->pid, SIGKILL);
-    return is_there(m) ? disconnect(m, clock_in_ms(FAIL_MS), err) : 0;
+    return is_there(m) ? disconnect(m, clock_in_ms(TELL_MS), err) : 0;
 }
 
 static int nbd_health(struct mapping *m, struct mapping_health *ret, struct error *err)
@@ -444,7 +444,7 @@ static void clear_away(const struct mapper_host *host, struct mapping *m, bool l
         (void)device_of(m->id, m->pid, m->device, sizeof m->device);
     }
     m->ro = true; /* nobody needs to be told what its lock is like */
-    if (nbd_unmap(host, m, clock_in_ms(KILL_MS), &err) < 0)
+    if (nbd_unmap(host, m, clock_in_ms(TELL_MS), &err) < 0)
         log_notice("leaving %s, whose rbd-nbd has ended: %s", m->device, err.msg);
 }
 

@@ -67,22 +67,27 @@ def test_a_mount_in_another_namespace_keeps_the_device(guest, daemon, cluster):
 GOES_ON = 120  # seconds: what was in flight is sent again when the kernel next looks at it, every 30 s
 
 
+BUSY = 10  # seconds
+MAPS_NOT = '*" map "* | *" attach "*) echo {} >&2 && exit 1 ;;'
+
+
 def owner_address(cluster):
     (owner,) = cluster.locks(cluster.header("db"))["rbd_lock"]
     return owner["addr"].removeprefix("v1:")
 
 
 @contextlib.contextmanager
-def broken_rbd_nbd(guest, words):
-    """One that maps and attaches nothing, but says this."""
+def rbd_nbd_that(guest, *cases):
+    """One that does this, and then the rest as it is."""
     guest.sh("cp /usr/bin/rbd-nbd /run/rbd-nbd.real")
-    guest.call("write", "/run/no-nbd", f"""#!/bin/sh
+    lines = "\n".join(cases)
+    guest.call("write", "/run/its-nbd", f"""#!/bin/sh
 case " $* " in
-*" map "* | *" attach "*) echo {words} >&2 && exit 1 ;;
-*) exec /run/rbd-nbd.real "$@" ;;
+{lines}
 esac
+exec /run/rbd-nbd.real "$@"
 """)
-    guest.sh("chmod +x /run/no-nbd && mount --bind /run/no-nbd /usr/bin/rbd-nbd")
+    guest.sh("chmod +x /run/its-nbd && mount --bind /run/its-nbd /usr/bin/rbd-nbd")
     try:
         yield
     finally:
@@ -125,11 +130,12 @@ def test_a_volume_whose_process_cannot_be_replaced_is_lost_and_can_be_mounted_ag
     point = daemon.mount("db", "one")
     checksum = guest.call("fill", f"{point}/data", 2)
     (pid,) = guest.call("rbd_nbds")
-    with broken_rbd_nbd(guest, "not today"):
+    # on a host that is busy rbd-nbd has taken longer than that until it tells the kernel
+    with rbd_nbd_that(guest, MAPS_NOT.format("not today"), f'*" unmap "*) sleep {BUSY} ;;'):
         guest.sh(f"kill -9 {pid}")
         until(lambda: daemon.get("db")["Status"]["state"] == "lost", "the loss to be seen", 20)
         assert "not today" in daemon.get("db")["Status"]["trouble"]
-    daemon.unmount("db", "one")
+        daemon.unmount("db", "one")
     until(lambda: guest.call("nbd_devices") == [], "the device to go", 30)
     daemon.mount("db", "two")  # the dead one is fenced
     assert guest.call("checksum", f"{point}/data") == checksum
@@ -170,7 +176,7 @@ def test_features_that_krbd_lacks_are_mapped_by_nbd(guest, hosts, cluster):
 
 def test_what_rbd_nbd_says_is_told(guest, hosts, cluster):
     cluster.rbd("create", "--size", "1G", "rbd/db")
-    with broken_rbd_nbd(guest, "no network block device for you"):
+    with rbd_nbd_that(guest, MAPS_NOT.format("no network block device for you")):
         daemon = hosts.daemon(mapper="nbd")
         assert "rbd-nbd could not map it: no network block device for you" in daemon.refused("Mount", Name="db", ID="one")
     daemon.mount("db", "one")
