@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "host/loop.h"
 #include "host/procs.h"
 #include "volume/ownership.h"
@@ -90,6 +91,7 @@ void lost_ask(struct volumes *e, struct volume *v)
     int rc = look(e, v, text, sizeof text, &err);
     if (rc < 0)
         (void)snprintf(text, sizeof text, "who has it now is not known: %s", err.msg);
+    text_printable(text); /* where it was cut */
     LOCK_SCOPE(&v->lock);
     v->loss.asked = rc == 0;
     v->loss.ask_at = clock_in_ms(rc == 0 ? ASK_ANEW_MS : ASK_AGAIN_MS);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "ceph/imageadmin.h"
 #include "volume/former.h"
 
@@ -97,5 +98,6 @@ const char *ownership_text(const struct ownership *o, char buf[static OWNERSHIP_
                        h->address);
         break;
     }
+    text_printable(buf); /* what anybody may have written on the image: as JSON it would be no text at all */
     return buf;
 }

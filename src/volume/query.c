@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "ceph/imageadmin.h"
 #include "volume/lookup.h"
 #include "volume/lost.h"
@@ -72,6 +73,7 @@ static void trouble_text(const struct volume *v, char *buf, size_t size)
         return;
     (void)snprintf(text, sizeof text, "%s", buf);
     (void)snprintf(buf, size, "%s%s%s", text, text[0] ? "; " : "", v->trouble.msg);
+    text_printable(buf); /* where it was cut */
 }
 
 /* From memory: 1 the volume is mapped or mounted here, or held, and its facts are known. */
@@ -180,7 +182,8 @@ int query_get(struct volumes *e, const char *text, json_t **ret, struct error *e
     if (rc < 0)
         return error_prefix(err, "cannot look at '%.100s'", text);
     *ret = view_json(&w, text);
-    return 0;
+    /* an answer without it would be "no such volume" to Docker */
+    return *ret ? 0 : error_set(err, -EIO, "cannot look at '%.100s': what is known of it is no text", text);
 }
 
 int query_path(struct volumes *e, const char *text, char mountpoint[static PATH_MAX], struct error *err)

@@ -123,6 +123,19 @@ def test_hostile_records_of_owners_are_told_tidily(tenants, lock, cookies):
         assert not [entry for entry in cluster.blocklist() if re.match(r"0\.0\.0\.0\b|.*/24$", str(entry))]
 
 
+@pytest.mark.parametrize("cookie", [b"\xff\xfe", b"a" * 59 + "\u00e9".encode()], ids=["no-text", "cut-in-the-middle"])
+def test_what_is_no_text_in_a_lock_does_not_make_the_volume_unknown(tenants, cookie):
+    """An answer without the volume would be "no such volume" to Docker, which forgets it then."""
+    daemon, cluster, _ = tenants
+    cluster.rbd("lock", "add", "rbd/theirs", os.fsdecode(cookie))
+    told = daemon.get("theirs")["Status"]
+    assert told["state"] == "locked by hand" and "advisory lock '" in told["owner"], told
+    is_tidy(json.dumps(told), "the answer")
+    reply = daemon.must("/Rbdvol.Unlock", Name="theirs")
+    assert "advisory lock '" in reply["Owner"] and reply["State"] == "by hand" and not reply["Unlocked"], reply
+    assert daemon.must("/Rbdvol.Unlock", Name="theirs", Go=True)["Unlocked"] and cluster.locks_left() == []
+
+
 def watcher(cluster, name):
     """The address of the one client that has an image open."""
     return re.search(r"watcher=(\S+) ", cluster.watchers(cluster.header(name))[0])[1]
