@@ -163,6 +163,7 @@ int main(int argc, char **argv)
     static struct image image;
     static struct buffers buffers;
     static struct heartbeat heartbeat;
+    static struct serve serve; /* who ends the last request still uses it when the kernel has let go */
     static char warning[256];
     struct error err = { 0 };
     if (arguments_parse(&args, argc, argv) < 0) {
@@ -197,8 +198,10 @@ int main(int argc, char **argv)
     } else {
         state_ready(&state);
         setup_trim();
-        serve_run(&(struct serve){
-            .fuse = fuse, .ro = args.image.ro, .image = &image, .state = &state, .buffers = &buffers });
+        serve = (struct serve){
+            .fuse = fuse, .ro = args.image.ro, .image = &image, .state = &state, .buffers = &buffers
+        };
+        serve_run(&serve);
     }
     /* The control thread ends the process. */
     for (;;)
