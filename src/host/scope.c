@@ -14,7 +14,7 @@
 #define UNIT_NAME_MAX 255      /* systemd's UNIT_NAME_MAX - 1 */
 #define STOP_US       60000000 /* a mapper ends by itself 2 s after its volume was unmounted */
 
-#define auto_bus     CLEANUP(sd_bus_flush_close_unrefp) sd_bus
+#define auto_bus     CLEANUP(sd_bus_close_unrefp) sd_bus
 #define auto_message CLEANUP(sd_bus_message_unrefp) sd_bus_message
 
 static bool is_plain(const char *path, const char *p)
@@ -94,6 +94,29 @@ static int add_properties(sd_bus_message *m, const struct scope *scope, pid_t pi
     return rc < 0 ? rc : sd_bus_message_close_container(m);
 }
 
+static uint64_t left_us(moment deadline)
+{
+    return (uint64_t)clock_left_ms(deadline) * 1000;
+}
+
+/* A call's time-out does not count until the bus has let us in, for which the library waits 90 s. */
+static int wait_let_in(sd_bus *bus, moment deadline)
+{
+    int rc;
+    while ((rc = sd_bus_is_ready(bus)) == 0) {
+        rc = sd_bus_process(bus, NULL);
+        if (rc < 0)
+            return rc;
+        if (rc > 0)
+            continue;
+        uint64_t us = left_us(deadline);
+        rc = us ? sd_bus_wait(bus, us) : -ETIMEDOUT;
+        if (rc < 0 && rc != -EINTR)
+            return rc;
+    }
+    return rc < 0 ? rc : 0;
+}
+
 static int start_unit(sd_bus *bus, const struct scope *scope, pid_t pid, moment deadline, sd_bus_error *why)
 {
     char unit[UNIT_NAME_MAX + 1];
@@ -110,7 +133,7 @@ static int start_unit(sd_bus *bus, const struct scope *scope, pid_t pid, moment 
     if (rc >= 0)
         rc = sd_bus_message_append(m, "a(sa(sv))", 0);
     /* 0 would be the library's own 25 s */
-    uint64_t us = (uint64_t)clock_left_ms(deadline) * 1000;
+    uint64_t us = left_us(deadline);
     return rc < 0 ? rc : sd_bus_call(bus, m, us ? us : 1, why, &reply);
 }
 
@@ -122,6 +145,10 @@ int scope_move(const struct scope *scope, pid_t pid, moment deadline, struct err
     int rc = sd_bus_open_system(&bus);
     if (rc < 0)
         return error_set(err, rc, "cannot ask systemd for a scope: no system bus: %s", error_text(-rc));
+    rc = wait_let_in(bus, deadline);
+    if (rc < 0)
+        return error_set(err, rc, "cannot ask systemd for a scope: the system bus does not let us in: %s",
+                         error_text(-rc));
     sd_bus_error why = SD_BUS_ERROR_NULL;
     rc = start_unit(bus, scope, pid, deadline, &why);
     if (rc < 0)
