@@ -148,20 +148,58 @@ static void process_ended(struct volumes *e, struct volume *v, const struct watc
     drive_kick(e, v);
 }
 
-/* io-stuck-action=error: who waits gets an error, and the mapping is lost by that. Where this host cannot end
- * it, the way down has the client fenced (volume/ladder.c), and it ends with the cluster's next answer. */
-static void fail_stuck(struct volumes *e, struct volume *v, const struct watched *one,
-                       const struct mapping *m, const char *span)
+/* A mapping whose I/O is to be failed: what was known of it when it was seen stuck. */
+struct failing {
+    struct volumes *engine;
+    struct volume *volume;
+    struct watched one;
+    struct mapping mapping;
+    char span[32];
+};
+
+static void fail_now(struct failing *f)
 {
+    const struct mapping *m = &f->mapping;
+    struct volume *v = f->volume;
     char why[sizeof v->loss.why], full[IMAGE_NAME_MAX + 1];
     struct error err = { 0 };
     int rc = m->mapper->fail ? m->mapper->fail(m, &err) : 0;
     (void)snprintf(why, sizeof why, "none of its I/O was answered for %s, so %s (io-stuck-action=error)",
-                   span, m->mapper->fail ? "all of it was failed" : "its client is fenced");
+                   f->span, m->mapper->fail ? "all of it was failed" : "its client is fenced");
     if (rc == 0)
-        mark_lost(e, v, one, why);
+        mark_lost(f->engine, v, &f->one, why);
     else
         log_error("cannot fail the stuck I/O of volume=%s: %s", image_name_full(&v->name, full), err.msg);
+    registry_release(&f->engine->registry, v);
+}
+
+static void *fail_run(void *arg)
+{
+    struct failing *f = arg;
+    struct volumes *e = f->engine;
+    fail_now(f);
+    free(f);
+    engine_work_ends(e);
+    return NULL;
+}
+
+/* io-stuck-action=error: who waits gets an error, and the mapping is lost by that. Where this host cannot end
+ * it, the way down has the client fenced (volume/ladder.c), and it ends with the cluster's next answer. In a
+ * thread of its own: it may take half a minute, and who has the volume's gate may wait for that very I/O. */
+static void fail_stuck(struct volumes *e, struct volume *v, const struct watched *one,
+                       const struct mapping *m, const char *span)
+{
+    pthread_t thread;
+    struct failing *f = malloc(sizeof *f);
+    if (!f)
+        abort();
+    *f = (struct failing){ e, registry_hold(&e->registry, v), *one, *m, "" };
+    (void)snprintf(f->span, sizeof f->span, "%s", span);
+    engine_work_begins(e);
+    if (m->mapper->fail && pthread_create(&thread, NULL, fail_run, f) == 0)
+        pthread_detach(thread);
+    else
+        (void)fail_run(f);
 }
 
 /* For so long nothing has moved; 0: it moves. m: the volume's mapping. */

@@ -167,6 +167,42 @@ static void what_cannot_be_failed_is_not_lost(void **state)
     unmounted(f);
 }
 
+static bool is_lost_now(const struct volume *v, unsigned unused)
+{
+    (void)unused;
+    return v->lost;
+}
+
+/* It may take half a minute each; and who is at such a volume may wait for the very I/O. */
+static void while_stuck_volumes_are_failed_others_are_heard(void **state)
+{
+    static const char *const stuck[] = { "slow1", "slow2" };
+    struct fixture *f = *state;
+    struct error err;
+    const struct mapping_health h = { .state = MAPPING_READY, .inflight = 3, .stalled_ms = 121000 },
+                                gone = { .state = MAPPING_LOST };
+    f->settings.io_stuck_action = STUCK_ERROR;
+    fake_mapper_control();
+    for (size_t i = 0; i < 2; i++) {
+        fake_volume_add(NULL, stuck[i]);
+        assert_int_equal(fixture_mount(f, stuck[i], "one", &err), 0);
+    }
+    mounted(f);
+    fake_hold("fail");
+    for (size_t i = 0; i < 2; i++)
+        fake_mapping_health(stuck[i], &h);
+    fake_wait_held("fail", 2); /* one does not wait for the other */
+    fake_mapping_health("db", &gone);
+    fixture_wait(f, "db", is_lost_now, 0);
+    fake_go("fail");
+    for (size_t i = 0; i < 2; i++) {
+        fixture_wait(f, stuck[i], is_lost, 0);
+        assert_int_equal(fixture_unmount(f, stuck[i], "one", &err), 0);
+    }
+    fixture_wait(f, "db", is_lost, 0);
+    unmounted(f);
+}
+
 /* Where the host cannot end it, the cluster does. */
 static void without_a_way_to_fail_it_its_client_is_fenced(void **state)
 {
@@ -212,6 +248,7 @@ int main(void)
         TEST(a_question_that_cannot_be_sent_is_none),
         TEST(a_count_that_does_not_grow_is_stuck_io),
         TEST(what_cannot_be_failed_is_not_lost),
+        TEST(while_stuck_volumes_are_failed_others_are_heard),
         TEST(without_a_way_to_fail_it_its_client_is_fenced),
         TEST(a_device_that_is_not_the_mappings_is_not_mounted),
     };
