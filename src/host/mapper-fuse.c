@@ -268,6 +268,7 @@ static int fuse_unmap(const struct mapper_host *host, struct mapping *m, moment 
     int rc = file_unmount(m, deadline, err);
     if (rc < 0)
         return rc;
+    m->going = true;
     rc = mapper_control_call(m, mapper_control_question("stop"), deadline, NULL, err);
     if (mapper_control_is_gone(rc) && m->ro)
         rc = 0;

@@ -361,6 +361,8 @@ static int krbd_unmap(const struct mapper_host *host, struct mapping *m, moment 
 {
     struct krbd_device d;
     int rc = is_there(m, &d) ? device_remove(m->id, d.number, m->fenced, deadline, err) : 0;
+    m->going =
+        m->going || rc == 0 || rc == -ETIMEDOUT; /* the kernel may be at it still, and opens it no more */
     if (rc == 0)
         mapping_record_remove(host->run_dir, KIND, m->id);
     return rc;

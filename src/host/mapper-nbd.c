@@ -370,8 +370,11 @@ static int nbd_unmap(const struct mapper_host *host, struct mapping *m, moment d
 {
     bool lived = is_alive(m);
     int rc = is_there(m) ? open_exclusively(m, err) : 0;
-    if (rc == 0 && is_there(m))
+    if (rc == 0 && is_there(m)) {
         rc = disconnect(m, deadline, err);
+        m->going = rc == 0 || rc == -ETIMEDOUT;
+    }
+    m->going = m->going || !is_there(m);
     if (rc == 0 && wait_gone(m, deadline) < 0)
         rc = error_set(err, -ETIMEDOUT, "rbd-nbd (pid %d) does not end", (int)m->pid);
     if (rc < 0)

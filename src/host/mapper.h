@@ -77,6 +77,8 @@ struct mapping {
     bool ro;
     bool fenced; /* said by the engine: the cluster lets its client write no more, so that it may be unmapped
                     by force */
+    bool going;  /* said by unmap(), also by one that failed: it has been told to end, and shows the image no
+                    more; nothing can be done with it but unmap() again */
     int control; /* connection to the mapping process; -1: none */
 };
 

@@ -138,6 +138,13 @@ static bool step_back(struct volumes *e, struct volume *v)
     return false;
 }
 
+/* Half way down, from where it does not go up: what an earlier daemon had looked at is not known, nor does a
+ * mapping that is ending show the image. With the lock held. */
+static bool must_go_down(const struct volume *v)
+{
+    return v->redo || v->mapping.going;
+}
+
 /* One step in the direction that the holders want. false: there is nothing (more) to do now. The lock is held
  * at entry and at exit, not between. */
 static bool step(struct volumes *e, struct volume *v)
@@ -161,7 +168,7 @@ static bool step(struct volumes *e, struct volume *v)
             return false;
         }
     }
-    bool up = wants_up(v) && !v->redo;
+    bool up = wants_up(v) && !must_go_down(v);
     pthread_mutex_unlock(&v->lock);
     int rc = up ? ladder_up(e, v, &err) : ladder_down(e, v, &err);
     pthread_mutex_lock(&v->lock);
@@ -177,7 +184,7 @@ static bool step(struct volumes *e, struct volume *v)
         climb_failed(e, v, &err);
         if (!wants_up(v))
             return true; /* descend to where it came from */
-    } else if (wants_up(v) && !v->redo) {
+    } else if (wants_up(v) && !must_go_down(v)) {
         return true; /* somebody wants it again, and need not wait for the retry */
     } else if (v->retries > 0 &&
                v->rung >= RUNG_MAPPED) { /* the first time its caller waits for the answer */
@@ -185,6 +192,8 @@ static bool step(struct volumes *e, struct volume *v)
         hindrance_tell(e, v, &err);
         pthread_mutex_lock(&v->lock);
     }
+    if (wants_up(v) && v->mapping.going)
+        v->retries = 0; /* who wants it waits for that */
     try_later(v, &err);
     return false;
 }

@@ -351,6 +351,7 @@ static int unmap(struct volumes *e, struct volume *v, struct error *err)
         v->leaving = m;
     LOCK_SCOPE(&v->lock);
     v->mapping.control = m.control;
+    v->mapping.going = m.going;
     v->unmapping = rc == 0 || rc == -EIO;
     return rc;
 }

@@ -134,6 +134,8 @@ static void mark_lost(struct volumes *e, struct volume *v, const struct watched 
 static void process_ended(struct volumes *e, struct volume *v, const struct watched *one,
                           const struct mapping *m)
 {
+    if (m->going) /* it was told to, and who told it looks again */
+        return;
     if (!m->mapper->waits || !m->mapper->waits(m)) {
         mark_lost(e, v, one, "its mapping process has ended");
         return;

@@ -20,6 +20,7 @@ static struct entry {
     struct mapping m;
     struct fake_image *image;
     struct mapping_health health;
+    bool going;       /* its file shows nothing any more */
     int speaks;       /* the other end of its control; 0: it has none */
 } mappings[MAPPINGS]; /* the world's lock guards all that is here */
 static unsigned next;
@@ -126,12 +127,14 @@ unsigned fake_minor_of_image(const char *image)
     return e ? (unsigned)(e - mappings) : MAPPINGS;
 }
 
+/* What it was mounted on is still there, and empty. */
 struct fake_image *fake_mapping_image(const char *file, unsigned *minor)
 {
+    static struct fake_image placeholder;
     for (size_t i = 0; i < MAPPINGS; i++)
         if (mappings[i].used && strcmp(mappings[i].m.file, file) == 0) {
             *minor = (unsigned)i;
-            return mappings[i].image;
+            return mappings[i].going ? &placeholder : mappings[i].image;
         }
     return NULL;
 }
@@ -319,13 +322,18 @@ static int unmap(const struct mapper_host *host, struct mapping *m, moment deadl
     (void)host;
     (void)deadline;
     int rc = fake_call("unmap", m->name.image, err);
+    fake_lock();
+    struct entry *e = entry_of(m);
+    m->going = rc != -EBUSY;
+    if (e)
+        e->going = m->going;
+    fake_unlock();
     if (rc < 0 && rc != -EIO)
         return rc;
     if (m->control >= 0)
         (void)close(m->control);
     m->control = -1;
     fake_lock();
-    struct entry *e = entry_of(m);
     struct fake_image *image = e ? e->image : NULL;
     struct fake_lock *l = image ? fake_image_lock(image, "rbd_lock") : NULL;
     if (l && rc == 0)

@@ -192,7 +192,7 @@ static void a_mount_after_an_undoing_that_failed_goes_on_from_there(void **state
     struct error err;
     fake_volume_add(NULL, "db");
     fake_fail("mount", -EIO, 1);
-    fake_fail("unmap", -ETIMEDOUT, 2); /* the second is tried when the caller goes */
+    fake_fail("unmap", -EBUSY, 2); /* the second is tried when the caller goes */
     assert_int_equal(fixture_mount(f, "db", ID, &err), -EIO);
     fixture_settle(f);
     assert_int_equal(fixture_rung(f, "db"), RUNG_MAPPED);
