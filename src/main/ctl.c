@@ -131,6 +131,9 @@ static const char *unlock_effect(const char *state)
     if (strcmp(state, "alive") == 0)
         return "fences a client that is alive: what it has not written yet is lost, and what uses it gets "
                "I/O errors";
+    if (strcmp(state, "unknown") == 0)
+        return "fences a client that may be alive (the cluster is slow just now, so that its silence says "
+               "nothing): what it has not written yet is lost then";
     return "fences the owner's client for 30 days and takes its lock away";
 }
 

@@ -11,7 +11,6 @@
 #include "volume/lookup.h"
 #include "volume/takeover.h"
 
-#define PING_S      1u
 #define CTL_WAIT_MS 10000
 #define FORCED      "unlocked by force"
 
@@ -25,7 +24,7 @@ struct work {
 struct scene {
     struct ownership owner;
     const char *state;
-    bool alive;
+    bool alive, slow; /* slow: the cluster was, so that the owner's silence says nothing */
     struct image_watchers watchers;
 };
 
@@ -42,10 +41,11 @@ static int look(struct volumes *e, const struct place *p, const char *id, struct
     s->state = s->owner.kind == OWNER_BY_HAND ? "by hand" : "dead";
     if (s->owner.kind == OWNER_BY_HAND || !s->owner.watches)
         return 0;
-    rc = ping_owner(p, id, &s->owner.holder, PING_S, err);
+    rc = ping_silence(p, id, &s->owner.holder, e->settings->silence_ms, err);
     s->alive = rc == 1;
-    s->state = s->alive ? "alive" : "silent";
-    return rc < 0 ? rc : 0;
+    s->slow = rc == -EAGAIN;
+    s->state = s->alive ? "alive" : s->slow ? "unknown" : "silent";
+    return rc < 0 && !s->slow ? rc : 0;
 }
 
 static json_t *report(const struct scene *s, bool unlocked)
@@ -69,6 +69,12 @@ static int check_allowed(const struct scene *s, bool force, struct error *err)
             err, -EBUSY,
             "it is in use by %s, which is alive; stop what uses it there, or add --force: then it is "
             "fenced first, and loses what it has not written",
+            ownership_text(&s->owner, who));
+    if (s->slow)
+        return error_set(
+            err, -EAGAIN,
+            "it is in use by %s, and whether that is alive is not known: the cluster is slow just now, so "
+            "that its silence says nothing; try again, or add --force if it is surely dead",
             ownership_text(&s->owner, who));
     /* The holder of an advisory lock need not be who writes. */
     if (s->owner.kind == OWNER_BY_HAND && s->watchers.n > 0)
@@ -99,8 +105,8 @@ static int unlock(struct work *w, const struct place *p, const char *id, const s
         return rc;
     rc = fence_watchers(w, p, s, &ctl, err);
     if (rc == 0)
-        rc =
-            takeover_take(w->engine, p, &w->volume->name, id, &s->owner, s->alive ? FORCED : NULL, &ctl, err);
+        rc = takeover_take(w->engine, p, &w->volume->name, id, &s->owner, s->alive || s->slow ? FORCED : NULL,
+                           &ctl, err);
     ctl_drop(p, &ctl);
     return rc;
 }

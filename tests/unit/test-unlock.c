@@ -134,6 +134,19 @@ static void a_silent_owner_goes_without_force(void **state)
     assert_null(fake_image_lock(i, "rbd_lock"));
 }
 
+/* Its answer may only be late. */
+static void while_the_cluster_is_slow_no_owner_counts_as_silent(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_image *i = owned(true);
+    i->deaf = i->slow = true;
+    tells(f, "look", "unknown", "host host9", false);
+    stays_locked(f, "go", -EAGAIN, "the cluster is slow just now, so that its silence says nothing");
+    fixture_expect_trace("");
+    tells(f, "force", "unknown", "host host9", true);
+    assert_true(fake_is_fenced(OWNER));
+}
+
 static void a_living_owner_needs_force(void **state)
 {
     struct fixture *f = *state;
@@ -242,6 +255,7 @@ int main(void)
         TEST(who_has_it_open_is_told),
         TEST(a_dead_or_silent_owner_is_fenced_before_its_lock_goes),
         TEST(a_silent_owner_goes_without_force),
+        TEST(while_the_cluster_is_slow_no_owner_counts_as_silent),
         TEST(a_living_owner_needs_force),
         TEST(of_a_lock_by_hand_all_that_have_it_open_are_fenced),
         TEST(a_lock_by_hand_that_nobody_uses_goes),

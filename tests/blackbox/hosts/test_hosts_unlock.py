@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
 """`rbdvol unlock`: an operator takes a lock away, and is told whose it was and what that did."""
 
+import signal
+
+import pytest
 from host import WATCH
 from owners import DAY, fenced_for, got, mounted, owner_address, put, unlocked
-from waiting import until
+from process import Process
+from threads import at_once
+from waiting import let_pass, until
 
 
 def not_unlocked(d, *words):
@@ -35,6 +40,31 @@ def test_a_living_owners_lock_needs_force(host, cluster):
     address = owner_address(cluster, "db")
     said = not_unlocked(other, "db")
     assert owner.host.name in said and "--force" in said, said
+    assert owner_address(cluster, "db") == address and fenced_for(cluster, address) == 0
+    put(owner, "db", "still mine")
+    owner.unmount("db", "x")
+
+
+@pytest.mark.parametrize("after", [0.05, 0.5])
+def test_a_living_owner_of_a_slow_cluster_is_not_taken_for_a_dead_one(host, cluster, after):
+    """It is slow when it is asked, and the OSDs when it answers: only the second answer tells."""
+    owner, other = host().daemon(), host().daemon(takeover="never")
+    mounted(owner, "db")
+    address = owner_address(cluster, "db")
+    (pid,) = owner.mappers()
+    mapper = Process(pid)
+    mapper.signal(signal.SIGSTOP)
+
+    def stall_in_between():
+        let_pass(after)
+        for name in ("osd", "osd1"):
+            cluster.pause(name)
+        mapper.signal(signal.SIGCONT)
+        let_pass(4)
+        cluster.resume_all()
+
+    said = at_once(lambda: other.refused("/Rbdvol.Unlock", Name="db", Go=True), stall_in_between)[0]
+    assert "is alive" in said or "the cluster is slow" in said, said
     assert owner_address(cluster, "db") == address and fenced_for(cluster, address) == 0
     put(owner, "db", "still mine")
     owner.unmount("db", "x")
