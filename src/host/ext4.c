@@ -54,12 +54,27 @@ static uint16_t le16_at(const unsigned char *p, size_t offset)
     return le16toh(n);
 }
 
-/* The group descriptors have room in their own blocks, and in those that mkfs reserved for them. */
-static uint64_t reach(const unsigned char *s, uint64_t groups, uint64_t block_size)
+static uint64_t desc_size(const unsigned char *s)
 {
     const bool wide = le32_at(s, AT_INCOMPAT) & INCOMPAT_64BIT;
-    const uint64_t size = wide && le16_at(s, AT_DESC_SIZE) ? le16_at(s, AT_DESC_SIZE) : GROUP_DESCS;
-    const uint64_t in_block = block_size / size;
+    return wide && le16_at(s, AT_DESC_SIZE) ? le16_at(s, AT_DESC_SIZE) : GROUP_DESCS;
+}
+
+static uint64_t block_size(const unsigned char *s)
+{
+    return 1024ULL << le32_at(s, AT_BLOCK_SHIFT);
+}
+
+/* Does it say of itself what can be counted with? */
+static bool is_ext4(const unsigned char *s)
+{
+    return le16_at(s, AT_MAGIC) == MAGIC && le32_at(s, AT_BLOCK_SHIFT) <= 6 && desc_size(s) <= block_size(s);
+}
+
+/* The group descriptors have room in their own blocks, and in those that mkfs reserved for them. */
+static uint64_t reach(const unsigned char *s, uint64_t groups)
+{
+    const uint64_t in_block = block_size(s) / desc_size(s);
     if (le32_at(s, AT_INCOMPAT) & INCOMPAT_META_BG)
         return UINT64_MAX;
     return ((groups + in_block - 1) / in_block + le16_at(s, AT_GROWTH_BLOCKS)) * in_block *
@@ -79,16 +94,15 @@ int ext4_read(int fd, const char *device, struct ext4_super *ret, struct error *
 {
     unsigned char s[1024];
     ssize_t n = pread(fd, s, sizeof s, SUPER);
-    if (n != (ssize_t)sizeof s || le16_at(s, AT_MAGIC) != MAGIC || le32_at(s, AT_BLOCK_SHIFT) > 6)
+    if (n != (ssize_t)sizeof s || !is_ext4(s))
         return error_set(err, n < 0 ? -errno : -EUCLEAN, "cannot read the superblock on %s: %s", device,
                          n < 0 ? error_text(errno) : "it is none of ext4");
-    struct ext4_super e = { .blocks = le32_at(s, AT_BLOCKS),
-                            .block_size = 1024ULL << le32_at(s, AT_BLOCK_SHIFT) };
+    struct ext4_super e = { .blocks = le32_at(s, AT_BLOCKS), .block_size = block_size(s) };
     if (le32_at(s, AT_INCOMPAT) & INCOMPAT_64BIT)
         e.blocks |= (uint64_t)le32_at(s, AT_BLOCKS_HIGH) << 32;
     uint64_t inodes = (uint64_t)le32_at(s, AT_GROUP_INODES) * le16_at(s, AT_INODE_SIZE) / e.block_size;
     uint64_t groups = e.blocks / (le32_at(s, AT_GROUP_BLOCKS) ? le32_at(s, AT_GROUP_BLOCKS) : 1) + 1;
-    e.reach = reach(s, groups, e.block_size);
+    e.reach = reach(s, groups);
     e.online = !(le32_at(s, AT_COMPAT) & COMPAT_SPARSE2) && !(le32_at(s, AT_RO_COMPAT) & RO_COMPAT_BIGALLOC);
     e.slack = inodes + le16_at(s, AT_GROWTH_BLOCKS) + groups * GROUP_DESCS / e.block_size + SLACK;
     e.clean = clean(s);
