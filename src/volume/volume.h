@@ -86,6 +86,7 @@ struct volume {
     struct reversal owed;    /* written by who has the gate */
     char *saved;             /* what the state file says; NULL: there is none, or it is not known */
     unsigned unowned;        /* how often in a row its lock was not its client's (ownercheck.h) */
+    bool asking;             /* whose its lock is, which has not been answered yet */
 
     /* Below: for who has the gate only. */
     char image_id[IMAGE_ID_LEN + 1];
