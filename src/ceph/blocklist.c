@@ -16,7 +16,9 @@
 
 #define FENCE_S     (30u * 24 * 3600)
 #define FENCE_MIN_S (7L * 24 * 3600) /* of an entry that is read back, by the monitors' clock */
-#define CAPS_HINT   "give it `mon 'profile rbd'` with `ceph auth caps`"
+#define CAPS_HINT                                                                                            \
+    "give it `mon 'profile rbd'`: `ceph auth caps` with that and all of its other caps (`ceph auth get`), "  \
+    "which it replaces"
 
 bool blocklist_address_ok(const char *address)
 {

@@ -11,6 +11,7 @@
 #include "main/doctor.h"
 
 #define EXTRA_MS 20000
+#define MEND_MAX (POOLS_MAX * (2 * NAME_PART_MAX + 40) + 500)
 
 /* The questions that may hang, with a copy of what they need. */
 struct questions {
@@ -50,35 +51,61 @@ static void ask_namespaces(rados_t rados, const char *pool, struct findings *f)
                      n.closed[0] ? ")" : "");
 }
 
+/* `ceph auth caps` replaces all that a key may: the command has each pool that is configured, and tells that
+ * what only the administrator knows of (data pools, other namespaces, other programs) has to stand there,
+ * too. */
+static void caps_mend(const struct settings *s, char mend[MEND_MAX])
+{
+    int at = snprintf(mend, MEND_MAX, "ceph auth caps client.%s mon 'profile rbd' osd '", s->user);
+    for (unsigned i = 0; i < s->npools && at < MEND_MAX; i++)
+        at += snprintf(mend + at, MEND_MAX - (size_t)at, "%sprofile rbd pool=%s%s%s", i ? ", " : "",
+                       s->pools[i], *s->ns ? " namespace=" : "", s->ns);
+    if (at < MEND_MAX)
+        (void)snprintf(
+            mend + at, MEND_MAX - (size_t)at,
+            "' (this replaces all of its caps: add what else `ceph auth get client.%s` shows, such "
+            "as data pools)",
+            s->user);
+}
+
+static void pool_mend(const struct settings *s, const char *pool, int rc, char mend[MEND_MAX])
+{
+    if (rc == -ENODEV)
+        (void)snprintf(mend, MEND_MAX, "ceph osd pool create %s && rbd pool init %s", pool, pool);
+    else if (rc == -EPERM)
+        caps_mend(s, mend);
+    else
+        (void)snprintf(mend, MEND_MAX,
+                       "look at `ceph health detail`: OSDs that are down, PGs that are not active, a cluster "
+                       "that is full or paused; and at the network to the OSDs");
+}
+
 static void ask_pools(rados_t rados, const struct settings *s, struct findings *f)
 {
     struct error err;
+    char mend[MEND_MAX];
     for (unsigned i = 0; i < s->npools; i++) {
-        char mend[400];
         int rc = checkup_pool(rados, s->pools[i], s->ns, &err);
-        if (rc == -ENODEV)
-            (void)snprintf(mend, sizeof mend, "ceph osd pool create %s && rbd pool init %s", s->pools[i],
-                           s->pools[i]);
-        else
-            (void)snprintf(mend, sizeof mend,
-                           "ceph auth caps client.%s mon 'profile rbd' osd 'profile rbd pool=%s'", s->user,
-                           s->pools[i]);
-        if (rc < 0)
+        if (rc < 0) {
+            pool_mend(s, s->pools[i], rc, mend);
             findings_add(f, FINDING_PROBLEM, "pool", mend, "%s", err.msg);
-        else
-            findings_add(f, FINDING_OK, "pool", "", "'%s' can be read, written and locked", s->pools[i]);
-        if (rc == 0)
-            ask_namespaces(rados, s->pools[i], f);
+            continue;
+        }
+        findings_add(f, FINDING_OK, "pool", "", "'%s' can be read, written and locked", s->pools[i]);
+        ask_namespaces(rados, s->pools[i], f);
     }
 }
 
 static void ask_fencing(rados_t rados, const struct settings *s, struct findings *f)
 {
-    char mend[256];
+    char mend[MEND_MAX];
     struct error err;
-    (void)snprintf(mend, sizeof mend,
-                   "ceph auth caps client.%s mon 'profile rbd' osd '…' (all of its caps at once)", s->user);
-    if (blocklist_permitted(rados, &err) < 0)
+    int rc = blocklist_permitted(rados, &err);
+    if (rc == -EPERM)
+        caps_mend(s, mend);
+    else
+        (void)snprintf(mend, sizeof mend, "look at the monitors with `ceph -s`");
+    if (rc < 0)
         findings_add(f, FINDING_PROBLEM, "fencing", mend, "%s", err.msg);
     else
         findings_add(f, FINDING_OK, "fencing", "", "the key may blocklist clients");

@@ -70,6 +70,36 @@ def test_a_key_that_may_only_read(world, doctor):
     problem(found, "pool", "may not write", "ceph auth caps client.reader")
 
 
+@pytest.fixture
+def ssd(cluster):
+    """A second pool."""
+    cluster.ceph("osd", "pool", "create", "ssd", "8", "8", "replicated")
+    yield
+    cluster.ceph("osd", "pool", "rm", "ssd", "ssd", "--yes-i-really-really-mean-it")
+
+
+@pytest.mark.usefixtures("ssd")
+def test_what_it_tells_of_a_key_takes_nothing_else_from_it(world, doctor):
+    """`ceph auth caps` replaces all that a key may: the command names each pool that is configured, in its namespace."""
+    conf = world.cluster.conf_for("one", f"{world.dir}/one.conf", mon="allow r", osd="allow rwx pool=rbd")
+    status, found = doctor(user="one", ceph_conf=conf, pool="rbd,ssd")
+    assert status == 1
+    assert found["pool"][0][0] == "ok", found
+    for check, words in (("pool", "in pool 'ssd'"), ("fencing", "may not blocklist")):
+        problem(found, check, words, "ceph auth caps client.one mon 'profile rbd' osd 'profile rbd pool=rbd, profile rbd pool=ssd'")
+        problem(found, check, words, "ceph auth get client.one")
+    _, found = doctor(user="one", ceph_conf=conf, pool="ssd", namespace="tenant")
+    problem(found, "pool", "in pool 'ssd'", "osd 'profile rbd pool=ssd namespace=tenant'")
+
+
+def test_a_pool_that_does_not_answer_is_no_matter_of_the_key(world, doctor):
+    world.cluster.pause("osd")
+    status, found = doctor()
+    assert status == 1
+    problem(found, "pool", "in pool 'rbd'", "ceph health detail")
+    assert "auth caps" not in found["pool"][0][2], found["pool"]
+
+
 def test_a_cluster_that_is_away(world, doctor):
     world.cluster.pause("mon")
     status, found = doctor()
