@@ -175,6 +175,11 @@ static int enlarge(struct volume *v, const struct place *p, const char *uuid, st
     }
     volume_says(v, "growing");
     rc = device_enlarge(v->device, clock_in_ms(LONG_MS), err);
+    if (rc == -EOPNOTSUPP) { /* nothing was done to it */
+        log_warning("the file system is smaller than its image, and was not grown volume=%s: %s", full,
+                    err->msg);
+        return take_mark_away(v, p, err);
+    }
     if (rc < 0)
         return rc;
     log_notice("grew the file system to its image volume=%s", full);
@@ -249,6 +254,12 @@ int content_renew(struct volumes *e, struct volume *v, const struct place *p, st
         rc = replay(e, v, err);
     if (rc == 0 && !renewed)
         rc = device_renew(v->device, v->spec.fstype, clock_in_ms(RENEW_MS), &renewed, err);
+    if (rc == -EOPNOTSUPP && strcmp(v->spec.fstype, "btrfs") != 0) {
+        /* ext4 goes by the device, xfs gets nouuid: only btrfs would take it for its source */
+        log_warning("the clone's file system has the uuid of its source still volume=%s: %s",
+                    image_name_full(&v->name, full), err->msg);
+        return 0;
+    }
     if (rc < 0 || !renewed) /* the next time: mounting it beside its source is what nouuid is for */
         return rc;
     v->spec.new_uuid = false;

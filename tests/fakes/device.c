@@ -207,7 +207,7 @@ int device_enlarge(struct device *d, moment deadline, struct error *err)
     struct fake_image *image = fake_minor_image(d->minor);
     if (image) {
         image->due = rc < 0 ? image->due : GROW_NOT_DUE;
-        image->torn = rc < 0;
+        image->torn = rc < 0 && rc != -EOPNOTSUPP;
     }
     fake_unlock();
     if (rc == 0)

@@ -117,6 +117,37 @@ static void one_whose_log_stays_is_mounted_beside_its_source(void **state)
     unmounts(f);
 }
 
+/* Neither xfs (with nouuid) nor ext4 minds a second file system of that uuid; btrfs takes one for the other.
+ */
+static void without_the_tool_for_it_only_a_btrfs_is_refused(void **state)
+{
+    static const struct {
+        const char *type, *spec, *mount;
+    } kinds[] = {
+        { "xfs", CLONE, "mount db xfs nouuid,nodev,nosuid, " },
+        { "ext4", "{\"version\":1,\"fstype\":\"ext4\",\"new-uuid\":true}", "mount db ext4 nodev,nosuid, " },
+        { "btrfs", "{\"version\":1,\"fstype\":\"btrfs\",\"new-uuid\":true}", NULL },
+    };
+    struct fixture *f = *state;
+    struct fake_image *i = image_of(CLONE);
+    for (size_t n = 0; n < sizeof kinds / sizeof *kinds; n++) {
+        fake_image_set(&i->spec, kinds[n].spec);
+        (void)snprintf(i->content.type, sizeof i->content.type, "%s", kinds[n].type);
+        fake_fail("renew", -EOPNOTSUPP, 1);
+        if (!kinds[n].mount) {
+            refuses(f, -EOPNOTSUPP, "");
+            continue;
+        }
+        mounts(f);
+        assert_true(traced(kinds[n].mount));
+        assert_non_null(strstr(i->spec, "\"new-uuid\":true"));
+        unmounts(f);
+        mounts(f);
+        assert_null(strstr(i->spec, "new-uuid"));
+        unmounts(f);
+    }
+}
+
 static void wherever_that_fails_the_next_mount_does_it(void **state)
 {
     struct fixture *f = *state;
@@ -273,6 +304,7 @@ int main(void)
         TEST(a_clone_gets_a_uuid_of_its_own_before_it_is_mounted),
         TEST(what_is_in_its_log_is_replayed_first),
         TEST(one_whose_log_stays_is_mounted_beside_its_source),
+        TEST(without_the_tool_for_it_only_a_btrfs_is_refused),
         TEST(wherever_that_fails_the_next_mount_does_it),
         TEST(a_mark_that_came_after_the_first_look_counts),
         TEST(who_cannot_read_the_mark_mends_nothing),

@@ -150,6 +150,17 @@ static void growth_that_was_cut_off_is_mended_and_begun_again(void **state)
     assert_false(i->torn);
 }
 
+/* Nothing was written: it is what it was, and no mark tells otherwise. */
+static void without_the_tool_for_it_it_is_mounted_as_it_is(void **state)
+{
+    struct fixture *f = *state;
+    const struct fake_image *i = cramped();
+    fake_fail("enlarge", -EOPNOTSUPP, 1);
+    mounts(f, "set db rbdvol.growing, unset db rbdvol.growing, ");
+    assert_true(i->due == GROW_DUE && !i->growing);
+    mounts(f, "set db rbdvol.growing, enlarge, unset db rbdvol.growing, ");
+}
+
 static void a_mark_goes_before_anybody_uses_the_file_system(void **state)
 {
     struct fixture *f = *state;
@@ -212,6 +223,7 @@ int main(void)
         TEST(what_grows_before_it_is_mounted_is_marked_for_as_long),
         TEST(without_a_mark_nothing_is_grown),
         TEST(growth_that_was_cut_off_is_mended_and_begun_again),
+        TEST(without_the_tool_for_it_it_is_mounted_as_it_is),
         TEST(a_mark_goes_before_anybody_uses_the_file_system),
         TEST(only_what_was_being_grown_is_mended),
         TEST(what_cannot_be_is_refused),
