@@ -24,6 +24,9 @@
 #define IDLE_S      30 /* closes idle and half-sent requests, never one that is being handled */
 #define POOL_BYTES  (12 << 10) /* a connection's memory: request line, headers, a piece of the body */
 #define STACK_BYTES (512 << 10)
+/* of the TCP address, which any local user reaches: they can keep each other out for a while, and no more */
+#define METRICS_CONNECTIONS_MAX 32
+#define METRICS_IDLE_S          5
 #define BODY_ENDLESS                                                                                         \
     (16 * (size_t)API_BODY_MAX) /* a client that sends so much will not read an answer either */
 #define YOUNG_MS 300            /* at the end, how long a connection may take to begin with its request */
@@ -84,14 +87,14 @@ static struct request *request_new(struct http *http, struct MHD_Connection *c, 
     return NULL;
 }
 
-/* A piece of the body. An answer can be sent only when the whole body has come, so what is too long is
- * counted and dropped. */
+/* A piece of the body. An answer can be sent only when the whole body has come, so what is too long, or not
+ * wanted, is counted and dropped. */
 static int request_add(struct request *r, const char *data, size_t size)
 {
     r->len += size;
     if (r->len > BODY_ENDLESS)
         return -EFBIG;
-    if (r->len > API_BODY_MAX) {
+    if (r->len > API_BODY_MAX || r->http->metrics_only) {
         free(r->body);
         r->body = NULL;
         return 0;
@@ -136,7 +139,7 @@ static enum MHD_Result answer(struct request *r, struct MHD_Connection *c)
     const struct api_request req = { .method = r->method,
                                      .path = r->path,
                                      .body = r->body,
-                                     .len = r->len,
+                                     .len = r->http->metrics_only ? 0 : r->len,
                                      .peer_pid = r->peer_pid,
                                      .caller_left = caller_left,
                                      .caller = r };
@@ -278,8 +281,9 @@ int http_start(int listen_fd, struct volumes *volumes, bool metrics_only, struct
                      MHD_USE_ITC | MHD_USE_ERROR_LOG;
     http->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(metrics_only ? METRICS_CONNECTIONS_MAX : CONNECTIONS_MAX), MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)(metrics_only ? METRICS_IDLE_S : IDLE_S), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)POOL_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
         /* Docker sends an empty Host, others none at all */
         MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,

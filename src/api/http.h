@@ -11,8 +11,9 @@ struct volumes;
 struct http;
 
 /* Serves a listening UNIX (or loopback TCP) socket; takes the descriptor over. With metrics_only everything
- * but GET /metrics and GET /healthz is 404. Docker's client sets the rules (moby pkg/plugins/client.go):
- * every reply carries `Connection: close`, a request is never cut off, Host and Content-Type are ignored. */
+ * but GET /metrics and GET /healthz is 404, bodies are dropped, and connections are few, since strangers may
+ * ask. Docker's client sets the rules (moby pkg/plugins/client.go): every reply carries `Connection: close`,
+ * a request is never cut off, Host and Content-Type are ignored. */
 int http_start(int listen_fd, struct volumes *volumes, bool metrics_only, struct http **ret,
                struct error *err);
 

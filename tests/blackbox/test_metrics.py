@@ -1,9 +1,18 @@
 # SPDX-License-Identifier: MIT
 """GET /metrics and /healthz, read by the parser that Prometheus' own client library has."""
 
+import contextlib
+import fcntl
+import socket
+import struct
+import termios
+
+import process
 import rpc
 from prometheus_client import parser
 from waiting import until
+
+TAKES = 16  # connections at least that the TCP server has at a time
 
 
 def page(daemon):
@@ -104,3 +113,73 @@ def test_without_the_cluster_both_answer_at_once_and_say_so(world):
         assert reply.status == 200 and b"cluster down" in reply.body
     finally:
         world.cluster.resume_all()
+
+
+# -- the TCP address, which any local user reaches
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return s.getsockname()[1]
+
+
+def resident_mib(daemon):
+    return int(process.status(daemon.pid)["VmRSS"].split()[0]) / 1024
+
+
+def unread(connection):
+    """Bytes of what was written that the daemon has not taken into its memory, or the kernel into the little it has for it."""
+    return struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def write_some(connection, left):
+    """What is left to be written. None: the daemon has closed it, having too many."""
+    try:
+        return left[connection.send(left):]
+    except BlockingIOError:
+        return left
+    except ConnectionError:
+        return None
+
+
+def test_strangers_make_the_daemon_neither_large_nor_deaf(world):
+    """50 who send a body of 900 kB, but for its end."""
+    port = free_port()
+    daemon = world.daemon(metrics_listen=f"127.0.0.1:{port}").await_cluster()
+    before = resident_mib(daemon)
+    body = b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n" + bytes(899_999)
+    with contextlib.ExitStack() as stack:
+        left = {}
+        for _ in range(50):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.setblocking(False)
+            left[connection] = memoryview(body)
+
+        def taken():
+            for connection in list(left):
+                left[connection] = write_some(connection, left[connection])
+                if left[connection] is None:
+                    del left[connection]
+            return [one for one, rest in left.items() if not rest and not unread(one)]
+
+        until(lambda: len(taken()) >= TAKES, "the daemon to take what was sent")
+        assert resident_mib(daemon) < before + 12, "it keeps what it does not want"
+        assert daemon.call("Capabilities", b"{}", timeout=5).status == 200
+        first = taken()[0]
+        first.setblocking(True)
+        first.settimeout(20)
+        first.sendall(b"x")
+        assert first.recv(100).startswith(b"HTTP/1.1 200 OK")
+    reply = rpc.parse(tcp(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+    assert reply.status == 200 and reply.body.startswith(b"ok: ")
+    assert rpc.parse(tcp(port, b"POST /VolumeDriver.List HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")).status == 404
+
+
+def tcp(port, data):
+    """What the daemon answers to that, when it has closed the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(data)
+        said = b""
+        while more := connection.recv(65536):
+            said += more
+        return said
