@@ -77,6 +77,29 @@ def test_it_can_be_disabled_and_enabled_again(plugin):
     volumes(plugin, "managed-again")
 
 
+@pytest.mark.parametrize("fstype", ["xfs", "ext4"])
+def test_a_clone_is_mounted_beside_its_source(plugin, fstype):
+    """It gets a uuid of its own, with tools that the plugin has to have."""
+    for volume, option in ((f"managed-{fstype}", f"fstype={fstype}"), (f"managed-{fstype}-2", f"from=managed-{fstype}")):
+        plugin.run(f"docker volume create -d {PLUGIN} -o {option} {volume}")
+        plugin.run(f"docker run -d --name {volume} --volume-driver={PLUGIN} -v {volume}:/data box sleep 600")
+    uuids = [plugin.ask(f"blkid -c /dev/null -p -s UUID -o value $(awk '$2 ~ /rbd.managed-{fstype}{end}$/ {{print $1; exit}}' /proc/1/mounts)")
+             for end in ("", "-2")]
+    assert all(uuids) and uuids[0] != uuids[1], uuids
+    plugin.run(f"docker rm -f managed-{fstype} managed-{fstype}-2")
+    volumes(plugin, f"managed-{fstype}-2", f"managed-{fstype}")
+
+
+def test_a_passphrase_is_found_beside_the_cephx_key(plugin):
+    """As docs/docker.md says."""
+    plugin.run("install -d -m 0700 /etc/ceph/keys && (umask 077 && echo 'a long passphrase' > /etc/ceph/keys/k)")
+    plugin.run(f"docker volume create -d {PLUGIN} -o encrypt=k -o size=400M managed-secret")
+    plugin.run(f"docker run --rm --volume-driver={PLUGIN} -v managed-secret:/data box sh -c 'echo kept > /data/file'")
+    assert kept(plugin, "managed-secret") == "kept"
+    volumes(plugin, "managed-secret")
+    plugin.run("rm -r /etc/ceph/keys")
+
+
 def mappers(machine):
     return [line for line in machine.ask("ps -eo stat=,args=").splitlines() if "@rbdvol-mapper" in line and "--instance=managed" in line]
 
