@@ -251,11 +251,13 @@ static int snaps(struct exchange *x, struct error *err)
 
 static int trim(struct exchange *x, struct error *err)
 {
-    const char *name;
+    const char *name, *after;
     json_t *result = NULL;
     int rc = take_name(x, &name, err);
     if (rc == 0)
-        rc = trim_volume(x->volumes, name, budget(x, 1), &result, err);
+        rc = took(x, fields_text_or_empty(x->in, "After", &after, err));
+    if (rc == 0)
+        rc = trim_volume(x->volumes, name, after, budget(x, 1), &result, err);
     return answer(x, rc, result);
 }
 

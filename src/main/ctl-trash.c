@@ -87,12 +87,21 @@ int ctl_trash(struct call *c)
     return call_usage(c->command, "it needs ls, restore or purge", *verb ? verb : NULL);
 }
 
+/* However long it takes: the daemon answers in its budget, and then goes on with it. */
 static int trim_one(struct call *c, const char *name)
 {
     char size[32];
     json_auto_t *answer = NULL;
     c->name = name;
     int rc = call_ask(c, "/Rbdvol.Trim", &answer);
+    while (rc == 0 && json_is_string(json_object_get(answer, "Going"))) {
+        json_auto_t *before = answer;
+        c->more = json_pack("{s:O}", "After", json_object_get(before, "Going"));
+        answer = NULL;
+        rc = call_ask(c, "/Rbdvol.Trim", &answer);
+        json_decref(c->more);
+        c->more = NULL;
+    }
     if (rc)
         return rc;
     if (c->json)

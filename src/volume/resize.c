@@ -108,7 +108,7 @@ static int resize(struct task *t, struct error *err)
 int resize_volume(struct volumes *e, const char *name, const char *size, moment deadline, json_t **ret,
                   struct error *err)
 {
-    static const struct task_kind kind = { "resize", "resizing", resize, false };
+    static const struct task_kind kind = { "resize", "resizing", resize };
     uint64_t *bytes = calloc(1, sizeof *bytes);
     if (!bytes)
         abort();

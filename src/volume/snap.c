@@ -123,7 +123,7 @@ static int create(struct task *t, struct error *err)
 int snap_create(struct volumes *e, const char *name, const char *snap, moment deadline, json_t **ret,
                 struct error *err)
 {
-    static const struct task_kind kind = { "make a snapshot of", "making a snapshot of", create, false };
+    static const struct task_kind kind = { "make a snapshot of", "making a snapshot of", create };
     return run(e, name, &kind, snap, deadline, ret, err);
 }
 
@@ -148,8 +148,7 @@ static int remove_one(struct task *t, struct error *err)
 int snap_remove(struct volumes *e, const char *name, const char *snap, moment deadline, json_t **ret,
                 struct error *err)
 {
-    static const struct task_kind kind = { "remove a snapshot of", "removing a snapshot of", remove_one,
-                                           false };
+    static const struct task_kind kind = { "remove a snapshot of", "removing a snapshot of", remove_one };
     return run(e, name, &kind, snap, deadline, ret, err);
 }
 
@@ -246,6 +245,6 @@ static int rollback(struct task *t, struct error *err)
 int snap_rollback(struct volumes *e, const char *name, const char *snap, moment deadline, json_t **ret,
                   struct error *err)
 {
-    static const struct task_kind kind = { "roll back", "rolling back", rollback, false };
+    static const struct task_kind kind = { "roll back", "rolling back", rollback };
     return run(e, name, &kind, snap, deadline, ret, err);
 }

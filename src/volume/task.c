@@ -43,8 +43,6 @@ static int run(struct work *w, struct error *err)
 static int work_run(void *arg, struct error *err)
 {
     struct work *w = arg;
-    if (w->kind->gateless)
-        return run(w, err);
     int rc = volume_gate_enter(w->volume, w->kind->doing, w->deadline, err);
     if (rc < 0)
         return rc;

@@ -21,7 +21,6 @@ struct task_kind {
     const char *verb;  /* "resize", for messages */
     const char *doing; /* "resizing", for who waits for the gate */
     int (*run)(struct task *t, struct error *err);
-    bool gateless; /* it enters the gate itself, again and again */
 };
 
 /* Finds the volume, enters its gate, finds the image and runs it. arg is on the heap, and freed at its end.

@@ -6,6 +6,9 @@
 
 #include "volume/engine.h"
 
-/* *ret: "Trimmed" (bytes that are free now, and were told). In pieces, between which the volume may be
- * unmounted: that ends it. -EBUSY: not mounted here; -EROFS; -EOPNOTSUPP. */
-int trim_volume(struct volumes *e, const char *name, moment deadline, json_t **ret, struct error *err);
+/* *ret: "Trimmed" (bytes that are free now, and were told); or at the deadline "Going", a text: it goes on,
+ * and who asks again with that text as `after` ("" otherwise) waits for it and gets what it ended with. One
+ * of a volume at a time: another request joins it. In pieces, between which the volume may be unmounted: that
+ * ends it. -EBUSY: not mounted here; -EROFS; -EOPNOTSUPP. */
+int trim_volume(struct volumes *e, const char *name, const char *after, moment deadline, json_t **ret,
+                struct error *err);

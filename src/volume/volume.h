@@ -55,6 +55,14 @@ struct reversal {
     unsigned tries;                                         /* that failed although they were answered */
 };
 
+/* What free space is given back (trim.h). */
+struct volume_trim {
+    uint32_t run; /* which: the last that began; 0: none has */
+    bool going;
+    uint64_t bytes;   /* of one that ended */
+    struct error end; /* how it did */
+};
+
 struct volume {
     struct image_name name; /* full; never changes */
     struct volume *next;    /* the registry's list; its lock guards these two */
@@ -85,8 +93,9 @@ struct volume {
     moment stuck_since;      /* none of the I/O in flight has been answered since, longer than io-stuck; 0 */
     struct reversal owed;    /* written by who has the gate */
     char *saved;             /* what the state file says; NULL: there is none, or it is not known */
-    unsigned unowned;        /* how often in a row its lock was not its client's (ownercheck.h) */
-    bool asking;             /* whose its lock is, which has not been answered yet */
+    struct volume_trim trim;
+    unsigned unowned; /* how often in a row its lock was not its client's (ownercheck.h) */
+    bool asking;      /* whose its lock is, which has not been answered yet */
 
     /* Below: for who has the gate only. */
     char image_id[IMAGE_ID_LEN + 1];

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How a volume is used: limits of its I/O, its mapper, read-only, trimmed, with its owner."""
 
+import json
 import mmap
 import os
 import stat
@@ -9,6 +10,7 @@ import time
 
 import image
 import pytest
+from daemon import RBDVOL
 from waiting import until
 
 MIB = 1 << 20
@@ -169,6 +171,20 @@ def test_trim_gives_back_what_was_deleted(world, daemon, fstype):
     done = daemon.cli("trim", "db")
     assert done.returncode == 1 and "not mounted on this host" in done.stderr
     assert daemon.cli("trim").returncode == 2
+
+
+def test_a_trim_that_takes_longer_than_a_budget_is_waited_for(world):
+    """And one is enough for two who ask."""
+    daemon = world.daemon(budget="1s").await_cluster()
+    daemon.create("db", size="512M", fstype="ext4", qos_bps="64M")
+    daemon.mount("db", "a")
+    with subprocess.Popen([RBDVOL, "trim", "--all", f"--socket={daemon.socket}"], stdout=subprocess.PIPE, text=True) as other:
+        done = daemon.cli("trim", "db", "--json")
+        assert other.communicate()[0].startswith("rbd/db: ") and other.returncode == 0
+    assert done.returncode == 0 and json.loads(done.stdout)["Trimmed"] > 400 * MIB, done.stderr
+    ended = [line for line in daemon.log_text().splitlines() if "trimmed volume=rbd/db" in line]
+    assert len(ended) == 1 and int(ended[0].rpartition("ms=")[2]) > 2000, ended
+    daemon.unmount("db", "a")
 
 
 @pytest.mark.usefixtures("snapshots")

@@ -393,7 +393,7 @@ static void a_snapshot_is_shown_to_be_read_only_and_not_trimmed(void **state)
     json_auto_t *status = query_status(f->engine);
     const json_t *volume = json_array_get(json_object_get(status, "Volumes"), 0);
     assert_true(json_is_true(json_object_get(volume, "ReadOnly")));
-    assert_int_equal(trim_volume(f->engine, "db", clock_in_ms(10000), &told, &err), -EROFS);
+    assert_int_equal(trim_volume(f->engine, "db", "", clock_in_ms(10000), &told, &err), -EROFS);
     assert_non_null(strstr(err.msg, "it is read-only"));
     assert_int_equal(fake_count("trim"), 0);
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);

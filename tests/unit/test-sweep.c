@@ -144,7 +144,7 @@ static void what_is_done_to_a_volume_at_rest(void **state)
 static int trim(struct fixture *f, struct error *err)
 {
     json_auto_t *told = NULL;
-    return trim_volume(f->engine, "db", clock_in_ms(10000), &told, err);
+    return trim_volume(f->engine, "db", "", clock_in_ms(10000), &told, err);
 }
 
 static bool is_mounted(struct fixture *f)
