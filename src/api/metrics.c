@@ -13,7 +13,7 @@
 #include "host/procs.h"
 #include "volume/engine.h"
 
-#define OPS_MAX  24
+#define OPS_MAX  32
 #define OP_LEN   16
 #define NRESULTS (METRICS_UNANSWERED + 1)
 
@@ -38,13 +38,14 @@ static struct op ops[OPS_MAX] = { { .name = "create" },  { .name = "remove" }, {
                                   { .name = "unmount" }, { .name = "get" },    { .name = "list" } };
 static size_t nops = 6;
 
+/* "mount" of /VolumeDriver.Mount, "snap-create" of /Rbdvol.Snap.Create. */
 static struct op *op_of(const char *path)
 {
     char name[OP_LEN];
-    const char *dot = strrchr(path, '.');
+    const char *dot = strchr(path, '.');
     size_t n = 0;
     for (const char *p = dot ? dot + 1 : path; *p && n < sizeof name - 1; p++)
-        name[n++] = (char)tolower((unsigned char)*p);
+        name[n++] = *p == '.' ? '-' : (char)tolower((unsigned char)*p);
     name[n] = '\0';
     for (size_t i = 0; i < nops; i++)
         if (strcmp(ops[i].name, name) == 0)

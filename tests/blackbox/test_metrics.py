@@ -8,6 +8,7 @@ import struct
 import termios
 
 import process
+import pytest
 import rpc
 from prometheus_client import parser
 from waiting import until
@@ -86,6 +87,23 @@ def test_requests_are_counted_by_their_result(daemon):
     assert value(daemon, "rbdvol_operation_seconds_bucket", op="mount", le="+Inf") == 3
     total = value(daemon, "rbdvol_operation_seconds_sum", op="mount")
     assert 0 < total < 60
+
+
+@pytest.mark.usefixtures("snapshots")
+def test_what_is_asked_of_the_trash_and_of_snapshots_is_counted_by_itself(daemon):
+    def counts():
+        return {sample.labels["op"]: sample.value for sample in families(daemon)["rbdvol_operation_seconds"].samples
+                if sample.name.endswith("_count")}
+
+    before = counts()
+    daemon.create("db", size="64M", fstype="ext4")
+    for words in (("snap", "create", "db@s"), ("snap", "ls", "db"), ("snap", "rollback", "db@s"), ("snap", "rm", "db@s"), ("trash", "ls"),
+                  ("rm", "db"), ("trash", "restore", "db"), ("rm", "db", "--delete"), ("trash", "purge")):
+        daemon.does(*words)
+    found = counts()
+    for op in ("create", "snap-create", "snap-list", "snap-rollback", "snap-remove", "trash-list", "trash-restore", "trash-purge"):
+        assert found.get(op) == 1, (op, found)
+    assert found["remove"] == 2 and found["list"] == before["list"]
 
 
 def test_buckets_only_grow(daemon):
