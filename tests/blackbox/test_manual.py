@@ -82,11 +82,17 @@ def keys(value):
     return set(value).union(*(keys(one) for one in value.values())) if isinstance(value, dict) else set()
 
 
+@pytest.mark.usefixtures("snapshots")
 def test_each_member_of_the_json_is_in_the_manual(daemon):
     daemon.create("db", size="64M", fstype="ext4")
     daemon.mount("db", "holder")
-    for command, words in {"ls": ["ls"], "show": ["show", "db"], "status": ["status"], "doctor": ["doctor"], "unlock": ["unlock", "free"],
-                           "snap ls\\*, \\*trash ls": ["trash", "ls"]}.items():
+    daemon.does("snap", "create", "db@s")
+    daemon.create("view", **{"from": "db@s", "ro": "true"})
+    daemon.mount("view", "reader")
+    changes = r"resize\*, \*release\*, \*trim"
+    for command, words in (("ls", ["ls"]), ("show", ["show", "db"]), ("status", ["status"]), ("doctor", ["doctor"]),
+                           ("unlock", ["unlock", "free"]), (r"snap ls\*, \*trash ls", ["trash", "ls"]), (changes, ["trim", "db"]),
+                           (changes, ["resize", "free", "80M"])):
         if words[0] == "unlock":
             daemon.create("free", size="64M", fstype="ext4")
         if words[0] == "trash":
@@ -95,6 +101,7 @@ def test_each_member_of_the_json_is_in_the_manual(daemon):
         done = rbdvol("doctor", "--json") if words == ["doctor"] else daemon.cli(*words, "--json")
         shown = keys(json.loads(done.stdout))
         assert shown and shown <= documented(command), (command, shown - documented(command))
+    daemon.unmount("view", "reader")
     daemon.unmount("db", "holder")
 
 
