@@ -21,7 +21,7 @@ static const struct {
       "Makes a volume, formatted. One that exists already is fine if the options do not contradict it.\n"
       "Options: size, pool, namespace, fstype, mkfs-options, mount-options, uid, gid, mode, sharing,\n"
       "object-size, features, data-pool, from, ro, encrypt, mapper, qos-iops, qos-bps,\n"
-      "remove; see rbdvol(8).",
+      "remove; see rbdvol-volumes(7).",
       "rbdvol create db-data -o size=50G -o fstype=ext4" },
     { "rm", "rbdvol rm NAME [--delete]",
       "Removes a volume, as the option 'remove' says: into the trash by default. With --delete it is\n"
