@@ -18,8 +18,24 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "main/options.h"
 
 #define BACKLOG 4096 /* a full one refuses a non-blocking connect, and Docker's is one */
+
+/* What of the options systemd has decided: its .socket unit. */
+static void tell_unused(const struct settings *settings, int fd)
+{
+    uint32_t mode;
+    if (sd_is_socket_unix(fd, SOCK_STREAM, 1, settings->socket, 0) == 0)
+        log_notice("the socket that systemd passed is not at %s: the option 'socket' has no effect",
+                   settings->socket);
+    if (text_parse_mode(option_find("socket-mode")->preset, &mode) < 0 || settings->socket_mode != mode)
+        log_notice("systemd made the socket: the option 'socket-mode' has no effect; SocketMode= of the "
+                   "socket unit has");
+    if (strcmp(settings->socket_group, option_find("socket-group")->preset) != 0)
+        log_notice("systemd made the socket: the option 'socket-group' has no effect; SocketGroup= of the "
+                   "socket unit has");
+}
 
 /* 1: systemd passed the socket; 0: it passed none. */
 static int from_systemd(const struct settings *settings, struct listener *ret, struct error *err)
@@ -38,9 +54,7 @@ static int from_systemd(const struct settings *settings, struct listener *ret, s
     }
     if (found < 0)
         return 0;
-    if (sd_is_socket_unix(found, SOCK_STREAM, 1, settings->socket, 0) == 0)
-        log_notice("the socket that systemd passed is not at %s: the option 'socket' has no effect",
-                   settings->socket);
+    tell_unused(settings, found);
     *ret = (struct listener){ .fd = found, .from_systemd = true };
     return 1;
 }

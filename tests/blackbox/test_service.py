@@ -157,6 +157,27 @@ def test_systemd_is_told_how_it_stands(watched_by_systemd):
     daemon.unmount("db", "a")
 
 
+@pytest.mark.parametrize("options, words", [
+    ({}, []), ({"socket_mode": "0600", "socket_group": "root"}, []), ({"socket_mode": "0660"}, ["socket-mode"]),
+    ({"socket_group": "docker", "socket_mode": "0660"}, ["socket-mode", "socket-group"])])
+def test_options_of_a_socket_that_systemd_made_are_said_to_do_nothing(world, options, words):
+    notified = Notified(world.dir, 3000)
+    made = world.daemon(start=False, **options)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(made.socket)
+        listening.listen()
+        run = f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{listening.fileno()}'
+        made.process = Process.spawn(["bash", "-c", run, "bash", RBDVOL, "serve", *made.flags], made.log, env=clean_env(**notified.env),
+                                     pass_fds=(listening.fileno(),))
+        assert notified.told("READY=1", 10), made.log_text()
+    said = [line for line in made.log_text().splitlines() if "no effect" in line]
+    assert [word for word in ("socket-mode", "socket-group") if any(f"'{word}'" in line for line in said)] == words, said
+    assert all("unit" in line for line in said) and (not words or os.stat(made.socket).st_mode & 0o777 != 0o660)
+    made.process.signal(signal.SIGTERM)
+    until(lambda: not made.process.alive(), "its end", 20)
+    os.unlink(made.socket)
+
+
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
 
 
