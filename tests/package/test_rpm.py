@@ -53,7 +53,14 @@ def host(machine, rpm):
     machine.run("dpkg --purge rbdvol; apt-get install -qy --no-install-recommends rpm", 300)
     shutil.copyfile(rpm, machine.path("/root/rbdvol.rpm"))
     yield machine
-    machine.command("docker rm -f rpm; systemctl disable --now rbdvol.socket rbdvol.service; rpm -e --nodeps rbdvol", 120)
+    machine.command("docker rm -f rpm; systemctl disable --now rbdvol.socket rbdvol.service; rpm -e --nodeps rbdvol; rm -f /etc/rbdvol/second.conf", 120)
+
+
+def instance(host):
+    """A second daemon beside the first; its pid."""
+    host.run("install -d /etc/rbdvol && echo 'pool = rbd' > /etc/rbdvol/second.conf && "
+             "systemctl start rbdvol@second.socket rbdvol@second.service && rbdvol status --name=second")
+    return host.unit("rbdvol@second.service", "MainPID")
 
 
 def test_it_is_installed_used_upgraded_and_removed_without_an_unmount(host):
@@ -63,10 +70,15 @@ def test_it_is_installed_used_upgraded_and_removed_without_an_unmount(host):
     host.run("systemctl enable --now rbdvol.socket rbdvol.service && rbdvol status")
     host.run("docker run -d --name rpm --volume-driver=rbd -v rpm:/data box sh -c 'echo kept > /data/file && exec sleep 600'")
     until(lambda: host.command("docker exec rpm cat /data/file").stdout == "kept\n", "the write", 20)
+    second = instance(host)
     host.run("rpm -U --nodeps --force /root/rbdvol.rpm && systemctl daemon-reload && systemctl restart rbdvol.service")
+    assert host.unit("rbdvol@second.service", "ActiveState") == "active"
+    renewed = host.unit("rbdvol@second.service", "MainPID")
+    assert renewed != second, "an instance goes on with the old program"
     assert host.run(f"mountpoint -q {point} && docker exec rpm cat /data/file") == "kept\n"
     assert "rbd/rpm" in host.run("rbdvol status")
     host.run("rpm -e --nodeps rbdvol")
+    assert host.command(f"test -e /proc/{renewed}").returncode != 0, "an instance is left without its program"
     assert host.run(f"mountpoint -q {point} && docker exec rpm cat /data/file") == "kept\n"
     assert host.command("test -e /usr/sbin/rbdvol").returncode != 0
     host.run("rpm -i --nodeps /root/rbdvol.rpm && systemctl daemon-reload && systemctl enable --now rbdvol.socket rbdvol.service")
