@@ -184,7 +184,19 @@ int image_find(const struct place *p, const char *name, char id[static IMAGE_ID_
     return image_search_end(image_search_begin(p, name), id, err);
 }
 
-/* The second write: the pool's directory. -EEXIST: it lists another image under this name. */
+/* It is not listed under the name that it was to lose: has it the other by now? -ENOENT: neither, so it was
+ * removed or renamed by somebody else meanwhile. */
+static int check_listed(const struct place *p, const char *name, const char *id, struct error *err)
+{
+    char listed[256];
+    int rc = image_name_of(p, id, listed, sizeof listed, err);
+    if (rc == -ENOENT || (rc == 0 && strcmp(listed, name) != 0))
+        return error_set(err, -ENOENT, "image id %s was removed or renamed by another client", id);
+    return rc;
+}
+
+/* The second write: the pool's directory. -EEXIST: it lists another image under this name. -ENOENT: it lists
+ * this one under neither. */
 static int directory_rename(const struct place *p, const char *from, const char *to, const char *id,
                             struct error *err)
 {
@@ -196,9 +208,9 @@ static int directory_rename(const struct place *p, const char *from, const char 
     if (rc == -EEXIST)
         return error_set(err, rc, "the pool's directory lists another image '%s'", to);
     /* Whoever began the rename, or finishes it as we do, may have done it meanwhile. */
-    if (rc < 0 && rc != -ENOENT && rc != -ESTALE)
-        return place_error(p, rc, err, "cannot rename image '%s' to '%s'", from, to);
-    return 0;
+    if (rc == -ENOENT || rc == -ESTALE)
+        return check_listed(p, to, id, err);
+    return rc < 0 ? place_error(p, rc, err, "cannot rename image '%s' to '%s'", from, to) : 0;
 }
 
 /* Removes rbd_id.NAME if it still names this image, in one step: who takes the name meanwhile keeps it. */
@@ -243,7 +255,7 @@ int image_rename(const struct place *p, const char *from, const char *to, const 
     if (rc < 0)
         return rc;
     rc = directory_rename(p, from, to, id, err);
-    if (rc == -EEXIST)
+    if (rc == -EEXIST || rc == -ENOENT)
         (void)id_object_remove(p, to, id, &also);
     return rc < 0 ? rc : id_object_remove(p, from, id, err);
 }

@@ -36,13 +36,13 @@ int image_name_of(const struct place *p, const char *id, char *name, size_t size
 
 /* Gives image id, listed as `from`, the name `to`: what rbd_rename does, in its order, but with an exclusive
  * first write, so that of two hosts which take one name at the same time exactly one gets it (with rbd_rename
- * both may: seen with 16.2.15). -EEXIST: the name is taken. After any other error the caller looks which of
- * the two names the image has. */
+ * both may: seen with 16.2.15). -EEXIST: the name is taken. -ENOENT: the image is listed under neither name
+ * any more, and has got none. After any other error the caller looks which of the two names the image has. */
 int image_rename(const struct place *p, const char *from, const char *to, const char *id, struct error *err);
 
 /* Finishes the rename of `temp` to `name` of image id that was killed after its first or second write. The
  * caller knows by the image's own mark (metadata rbdvol.making) that the rename was ours and meant. Harmless
- * while the renaming process is still at it. */
+ * while the renaming process is still at it. -ENOENT: it is listed under neither any more. */
 int image_finish_rename(const struct place *p, const char *temp, const char *name, const char *id,
                         struct error *err);
 

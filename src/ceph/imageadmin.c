@@ -101,7 +101,11 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
     if (rc < 0)
         return rc;
     rc = rbd_trash_move(p->io, name, delay_s);
-    if (rc < 0 && rc != -ETIMEDOUT) { /* after that it may be moved yet, and is to be purged then */
+    /* after a time-out it may be moved yet, and is to be purged then; what has not that name any more may be
+     * in the trash already, by another of us */
+    if (rc == -ENOENT && place_check_pool(p, err) == 0)
+        return error_set(err, rc, "there is no image '%s' any more", name);
+    if (rc < 0 && rc != -ETIMEDOUT && rc != -ENOENT) {
         struct error ignored;
         (void)image_set_meta(p, id, TRASHED, NULL, &ignored);
     }

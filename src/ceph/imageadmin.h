@@ -26,7 +26,8 @@ int image_create(const struct place *p, const char *name, const struct image_lay
                  struct error *err);
 
 /* Moves the image to the trash, to be kept for delay_s at least. Marks it first with rbdvol.trashed (time and
- * host), which image_purge_own looks for. -EBUSY: it has watchers or a lock owner, or snapshots in use. */
+ * host), which image_purge_own looks for. -EBUSY: it has watchers or a lock owner, or snapshots in use.
+ * -ENOENT: the image has not that name any more; should it be in the trash, it is marked. */
 int image_trash(const struct place *p, const char *name, const char *id, const char *host, uint64_t delay_s,
                 struct error *err);
 

@@ -172,6 +172,18 @@ int lookup_image(const struct place *p, const char *name, char id[static IMAGE_I
     return say_headerless(name, err);
 }
 
+static int say_replaced(const char *name, struct error *err)
+{
+    return error_set(err, -EAGAIN, "another client has just replaced image '%s': try again", name);
+}
+
+int lookup_again(const struct place *p, const char *name, const char *id, struct error *err)
+{
+    char now[IMAGE_ID_LEN + 1];
+    int rc = lookup_image(p, name, now, err);
+    return rc == 0 && strcmp(now, id) != 0 ? say_replaced(name, err) : rc;
+}
+
 /* The header of image id, which this name had, is not there: -ENOENT when the name is gone, too, -ENODATA
  * when it is not, or could not ask. */
 static int look_headerless(const struct place *p, const char *name, const char *id, struct error *err)
@@ -180,8 +192,7 @@ static int look_headerless(const struct place *p, const char *name, const char *
     int rc = image_find(p, name, now, err);
     if ((rc == 0 || rc == -EUCLEAN) && strcmp(now, id) == 0)
         return say_headerless(name, err);
-    return rc == 0 ? error_set(err, -EAGAIN, "another client has just replaced image '%s': try again", name)
-                   : rc;
+    return rc == 0 ? say_replaced(name, err) : rc;
 }
 
 /* The image still has this name, but a rename away from it was begun: is it half done? Then it is finished,
@@ -240,5 +251,5 @@ int lookup_header(const struct place *p, const char *name, const char *id, struc
         h = (struct image_header){ 0 };
         return 0;
     }
-    return error_set(err, -EAGAIN, "another client has just replaced image '%s': try again", name);
+    return say_replaced(name, err);
 }

@@ -28,6 +28,10 @@ int lookup_held(struct volumes *e, const struct volume_name *name, const char *i
 int lookup_image(const struct place *p, const char *name, char id[static IMAGE_ID_LEN + 1],
                  struct error *err);
 
+/* Has image id, which had this name, still got it? For who has waited since, for rbdvol.ctl or an owner. 0;
+ * -ENOENT: nobody has the name, -EAGAIN: another image has, or as lookup_image. */
+int lookup_again(const struct place *p, const char *name, const char *id, struct error *err);
+
 /* After lookup: the header, and what is left of an interrupted Create on it cleared away. -ENODATA as above.
  */
 int lookup_header(const struct place *p, const char *name, const char *id, struct image_header *ret,

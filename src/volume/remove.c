@@ -164,7 +164,7 @@ static int rename_away(struct work *w, const struct place *p, const char *id, st
     rc = image_set_meta(p, id, MAKING_KEY, text, err);
     if (rc == 0)
         rc = image_rename(p, mark.temp, mark.final, id, err);
-    if (rc == 0 || rc == -EEXIST) /* any other outcome is unknown: the mark settles it */
+    if (rc == 0 || rc == -EEXIST || rc == -ENOENT) /* any other outcome is unknown: the mark settles it */
         (void)image_set_meta(p, id, MAKING_KEY, NULL, &also);
     if (rc == -ETIMEDOUT)
         reversal_owe_remove(w->volume, id, &mark);
@@ -193,19 +193,34 @@ static int say_unknown(int rc, struct error *err)
     return error_set(err, rc, "%s; should it be removed when it does, that is taken back", was.msg);
 }
 
+/* Whoever had rbdvol.ctl before may have removed the image, and somebody have made another of its name: what
+ * follows goes by the name. 1: it was put away; 0: it is gone, as asked. */
+static int put_away_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
+                            struct error *err)
+{
+    struct error also;
+    const char *image = w->volume->name.image;
+    int rc = check_unused(w, p, id, ctl, err);
+    if (rc == 0)
+        rc = ctl_check(p, ctl, err);
+    if (rc == 0)
+        rc = lookup_again(p, image, id, err);
+    if (rc == 0)
+        rc = say_unknown(put_away(w, p, id, err), err);
+    if (rc == -ENOENT && lookup_again(p, image, id, &also) == -ENOENT)
+        return 0;
+    return rc < 0 ? rc : 1;
+}
+
 static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
                           struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
     struct error later;
     const struct image_name *name = &w->volume->name;
-    int rc = check_unused(w, p, id, ctl, err);
-    if (rc == 0)
-        rc = ctl_check(p, ctl, err);
-    if (rc == 0)
-        rc = say_unknown(put_away(w, p, id, err), err);
+    int rc = put_away_claimed(w, p, id, ctl, err);
     ctl_drop(p, ctl);
-    if (rc < 0)
+    if (rc <= 0)
         return rc;
     mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
     log_notice("removed volume=%s id=%s policy=%s keep_s=%llu", image_name_full(name, full), id,

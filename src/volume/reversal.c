@@ -163,5 +163,8 @@ int reversal_lookup(struct volumes *e, const struct place *p, const char *name,
         rc = lookup_image(p, name, id, err);
     if (rc == 0)
         rc = lookup_header(p, name, id, ret, err);
-    return rc == 0 && ret->trashed ? back_trash(e, p, name, id, true, err) : rc;
+    if (rc < 0 || !ret->trashed)
+        return rc;
+    rc = back_trash(e, p, name, id, true, err);
+    return rc < 0 ? rc : lookup_again(p, name, id, err); /* it may have come to its end meanwhile */
 }

@@ -468,7 +468,7 @@ int image_rename(const struct place *p, const char *from, const char *to, const 
         LOCK_SCOPE(&world);
         struct fake_image *image = fake_image_by_id(p, id);
         if (!image || strcmp(image->listed, from) != 0)
-            return error_set(err, -ENODEV, "cannot rename image '%s'", from);
+            return error_set(err, -ENOENT, "image id %s was removed or renamed by another client", id);
         const struct fake_image *has = by_object(fake_pool_of(p), to);
         if ((has && has != image) || by_directory(fake_pool_of(p), to))
             return error_set(err, -EEXIST, "cannot rename image '%s' to '%s': File exists", from, to);
@@ -511,7 +511,7 @@ int image_trash(const struct place *p, const char *name, const char *id, const c
         LOCK_SCOPE(&world);
         struct fake_image *image = fake_image_by_id(p, id);
         if (!image || strcmp(image->listed, name) != 0)
-            return error_set(err, -ENODEV, "cannot move image '%s' to the trash: no such image", name);
+            return error_set(err, -ENOENT, "there is no image '%s' any more", name);
         if (busy(image))
             return error_set(err, -EBUSY, "image '%s' is in use by another client", name);
         image->trashed = true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What was cut off, or reported as failed, and is taken back: by whom, and when it is let be. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -98,6 +99,49 @@ static void without_its_place_in_the_directory_it_came_to_its_end(void **state)
     assert_true(i->half_trashed);
     fake_fail("image_find", -ETIMEDOUT, 1);
     assert_int_equal(reversal_of_half_removed(f->engine, &p, "db", &err), -ETIMEDOUT);
+}
+
+static void *remove_it(void *arg)
+{
+    struct error err;
+    const struct fixture *f = arg;
+    return remove_volume(f->engine, "db", false, clock_in_ms(10000), &err) == 0 ? arg : NULL;
+}
+
+static void *mount_it(void *arg)
+{
+    struct error err;
+    return fixture_mount(arg, "db", ID, &err) == -ENOENT ? arg : NULL;
+}
+
+/* Its removal had but begun when we looked, and is done when who was at it lets go of rbdvol.ctl. */
+static void a_removal_that_ends_meanwhile_leaves_nothing_to_use(void **state)
+{
+    struct fixture *f = *state;
+    static void *(*const ways[])(void *) = { remove_it, mount_it };
+    for (size_t n = 0; n < 2; n++) {
+        pthread_t thread;
+        void *right;
+        struct fake_image *i = fake_volume_add(NULL, "db");
+        fake_lock();
+        i->half_trashed = true;
+        fake_unlock();
+        fake_hold("lock");
+        assert_int_equal(pthread_create(&thread, NULL, ways[n], f), 0);
+        fake_wait_held("lock", 1);
+        fake_lock();
+        i->half_trashed = false;
+        i->trashed = true;
+        i->listed[0] = i->objects[0][0] = '\0';
+        fake_unlock();
+        fake_go("lock");
+        assert_int_equal(pthread_join(thread, &right), 0);
+        assert_non_null(right);
+        fixture_settle(f);
+        auto_free char *trace = fake_trace();
+        assert_null(strstr(trace, "trash"));
+        assert_int_equal(fake_trash_count(), n + 1);
+    }
 }
 
 /* ---- what is owed ---- */
@@ -238,6 +282,7 @@ int main(void)
         TEST(the_collector_takes_back_what_nobody_came_for),
         TEST(a_removal_that_is_under_way_is_left_alone),
         TEST(without_its_place_in_the_directory_it_came_to_its_end),
+        TEST(a_removal_that_ends_meanwhile_leaves_nothing_to_use),
         TEST(a_create_that_landed_goes),
         TEST(one_that_was_being_taken_back_goes_on),
         TEST(what_is_not_there_or_somebody_elses_is_let_be),
