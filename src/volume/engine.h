@@ -32,6 +32,8 @@ struct volumes {
     char clients[CLIENTS_MAX][ADDRESS_MAX]; /* the control clients that this instance has been (former.h) */
     unsigned nclients, earlier;             /* all of them; those that are dead by now */
     unsigned driving;                       /* threads that work on, whoever began it */
+    struct purge *purges;                   /* that wait for one of so many threads (purge.h) */
+    unsigned purging;
     struct {
         char pool[NAME_PART_MAX + 1];
         unsigned n;

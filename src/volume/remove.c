@@ -14,6 +14,7 @@
 #include "volume/former.h"
 #include "volume/lookup.h"
 #include "volume/making.h"
+#include "volume/purge.h"
 #include "volume/reversal.h"
 #include "volume/stale.h"
 #include "volume/takeover.h"
@@ -216,7 +217,6 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
                           struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
-    struct error later;
     const struct image_name *name = &w->volume->name;
     int rc = put_away_claimed(w, p, id, ctl, err);
     ctl_drop(p, ctl);
@@ -225,12 +225,8 @@ static int remove_claimed(struct work *w, const struct place *p, const char *id,
     mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
     log_notice("removed volume=%s id=%s policy=%s keep_s=%llu", image_name_full(name, full), id,
                spec_remove_name(w->policy), (unsigned long long)keep_seconds(w));
-    if (w->policy == REMOVE_DELETE && image_purge(p, id, &later) < 0) {
-        /* the volume is gone: a refusal would say that it is not */
-        log_warning("removed, but not deleted yet; it is tried again volume=%s: %s",
-                    image_name_full(name, full), later.msg);
-        engine_collect_soon(w->engine);
-    }
+    if (w->policy == REMOVE_DELETE)
+        purge_soon(w->engine, name, id);
     return 0;
 }
 

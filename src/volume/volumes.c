@@ -105,8 +105,10 @@ static void *collect(void *arg)
     struct volumes *e = arg;
     bool again = collector_run(e);
     pthread_mutex_lock(&e->lock);
-    e->collect_at =
+    moment next =
         clock_in_ms(again && e->collect_tries < AGAIN_TRIES ? AGAIN_MS << e->collect_tries++ : COLLECT_MS);
+    if (next < e->collect_at) /* it may have been asked for since the round began */
+        e->collect_at = next;
     pthread_mutex_unlock(&e->lock);
     engine_work_ends(e);
     return NULL;

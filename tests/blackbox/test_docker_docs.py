@@ -13,6 +13,7 @@ from daemon import RBDVOL, clean_env, rbdvol
 from dockercli import PLUGINS
 from engine import Engine
 from pace import ROOT
+from waiting import until
 
 PAGES = ["README.md", *sorted(os.path.relpath(page, ROOT) for page in glob.glob(f"{ROOT}/docs/*.md"))]
 
@@ -166,9 +167,10 @@ def prepare(machine, name, line):
     """A volume to speak of: there, with a snapshot, mounted where the command needs that; and others not in the way."""
     machine.type(f"rbdvol rm {name} --delete")
     for entry in machine.world.cluster.trash():
-        machine.works(f"rbdvol trash purge {entry['id']}")
+        machine.type(f"rbdvol trash purge {entry['id']}")
     for other in ("new", "db-test"):
         machine.type(f"rbdvol rm {other} --delete")
+    until(lambda: not machine.world.cluster.trash(), "the trash to be empty", 20)
     if " create NAME" in line or f" create {name} " in line and "snap" not in line:
         return
     machine.works(f"rbdvol create {name} -o size=300M -o fstype=ext4")

@@ -7,6 +7,7 @@ import tempfile
 import pytest
 from cluster import Cluster, Failed
 from daemon import rbdvol
+from waiting import until
 
 MIB = 1 << 20
 
@@ -46,7 +47,8 @@ def test_an_erasure_coded_data_pool_takes_the_data(world, coded, fstype):
     d.unmount("db", "b")
     done = d.cli("rm", "db", "--delete")
     assert done.returncode == 0, done.stderr
-    assert not coded.objects("rbd_data.", pool="ec") and not coded.images()
+    assert not coded.images()
+    until(lambda: not coded.objects("rbd_data.", pool="ec"), "the purge", 10)
 
 
 def test_a_pool_that_cannot_take_overwrites_is_refused(world, coded):

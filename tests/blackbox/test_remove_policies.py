@@ -199,7 +199,8 @@ def test_delete_leaves_nothing_of_it(world):
         f.write(b"x" * (8 << 20))
     d.unmount("db", "a")
     d.remove("db")
-    assert world.cluster.images() == [] and trash(world) == {}
+    assert world.cluster.images() == []
+    until(lambda: trash(world) == {}, "the purge", 10)
     assert headers(world) == [] and world.cluster.objects("rbd_data.") == []
 
 
@@ -208,7 +209,28 @@ def test_rm_delete_is_for_good_whatever_the_policy(world, daemon):
     daemon.create("db", **SMALL)
     done = daemon.cli("rm", "db", "--delete")
     assert done.returncode == 0, done.stderr
-    assert world.cluster.images() == [] and trash(world) == {} and headers(world) == []
+    assert world.cluster.images() == []
+    until(lambda: trash(world) == {}, "the purge", 10)
+    assert headers(world) == []
+
+
+def test_a_large_volume_is_removed_at_once_and_small_ones_do_not_wait_for_it(world):
+    """Its thousands of objects are deleted afterwards, while its name is free."""
+    d = world.daemon(remove="delete").await_cluster()
+    d.create("large", size="64M", fstype="ext4", object_size="4K")
+    world.cluster.rbd("bench", "--io-type", "write", "--io-size", "4096", "--io-threads", "16", "--io-total", "32M", "rbd/large")
+    large = world.cluster.info("large")["block_name_prefix"]
+    d.create("small", **SMALL)
+    small = world.cluster.header("small")
+    d.remove("large")
+    assert world.cluster.objects(large), "it was deleted before the answer"
+    d.remove("small")
+    d.create("large", **SMALL)
+    until(lambda: small not in headers(world), "the small one's purge", 10, interval=0.05)
+    assert world.cluster.objects(large), "the small one has waited for the large one"
+    until(lambda: not world.cluster.objects(large), "the purge", 60)
+    assert world.cluster.images() == ["large"]
+    until(lambda: trash(world) == {}, "the trash to be empty", 10)
 
 
 # -- a policy of the volume's own
@@ -232,10 +254,11 @@ def test_a_volumes_own_policy_comes_before_the_hosts(world, host):
     done = d.cli("rm", "rename")
     assert done.returncode == 0, done.stderr
     assert sorted(world.cluster.images()) == ["ignore", "plain", "zz_rename"]
-    assert list(trash(world)) == ["trash"]
+    until(lambda: list(trash(world)) == ["trash"], "the purge", 10)
     done = d.cli("rm", "ignore", "--delete")
     assert done.returncode == 0, done.stderr
-    assert sorted(world.cluster.images()) == ["plain", "zz_rename"] and list(trash(world)) == ["trash"]
+    assert sorted(world.cluster.images()) == ["plain", "zz_rename"]
+    until(lambda: list(trash(world)) == ["trash"], "the purge", 10)
 
 
 def test_a_volumes_own_policy_is_not_changed_by_another_create(world, daemon):

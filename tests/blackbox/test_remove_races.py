@@ -10,17 +10,30 @@ from waiting import until
 SMALL = {"size": "64M", "fstype": "ext4"}
 
 
+@pytest.fixture(autouse=True)
+def history(cluster):
+    """The OSD remembers more than its 20 slowest operations."""
+    cluster.set("osd", "osd_op_history_size", 10000)
+    yield
+    cluster.set("osd", "osd_op_history_size", 20)
+
+
 class Held:
     """Somebody else has a volume's rbdvol.ctl, and lets go when told to."""
 
     def __init__(self, cluster, volume):
         self.cluster, self.header = cluster, cluster.header(volume)
         cluster.rados("lock", "get", self.header, "rbdvol.ctl", "--lock-cookie", "the test", "--lock-duration", "60")
+        self.before = self._asked()
 
     def waiting(self):
-        """The clients that ask for it again and again, by what the OSD has just done."""
+        """The clients that have asked for it since."""
+        return {op.split(".0:")[0] for op in self._asked() - self.before}
+
+    def _asked(self):
+        """Client and number of each operation on a lock that the OSD has done."""
         done = json.loads(self.cluster.ceph("tell", "osd.0", "dump_historic_ops"))["ops"]
-        return {op["description"].split("(", 1)[1].split(".0:")[0] for op in done
+        return {op["description"].split("(", 1)[1].split(" ")[0] for op in done
                 if f":{self.header}:" in op["description"] and "lock.lock" in op["description"]}
 
     def let_go(self):

@@ -185,6 +185,15 @@ void fixture_settle(struct fixture *f)
             fail("a thread does not end");
 }
 
+void fixture_wait_purged(struct fixture *f)
+{
+    struct volumes *e = f->engine;
+    for (bool purging = true; purging; clock_pause_ms(1)) {
+        LOCK_SCOPE(&e->lock);
+        purging = e->purging > 0;
+    }
+}
+
 struct volume *fixture_volume(struct fixture *f, const char *image)
 {
     struct image_name name = { .pool = "rbd" };

@@ -44,6 +44,9 @@ int fixture_test_teardown(void **state);
 /* Waits until nobody works on any volume. */
 void fixture_settle(struct fixture *f);
 
+/* Waits until all that was removed for good is deleted. */
+void fixture_wait_purged(struct fixture *f);
+
 /* The volume in pool "rbd", NULL: the engine does not know it. Release it with registry_release. */
 struct volume *fixture_volume(struct fixture *f, const char *image);
 /* Waits until the engine has forgotten the volume; others refer to it for an instant now and then. */

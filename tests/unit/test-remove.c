@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What Remove does, and all it refuses to. */
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +90,7 @@ static void delete_goes_through_the_trash(void **state)
     struct error err;
     fake_volume_add(NULL, "db");
     assert_int_equal(remove_volume(f->engine, "db", true, clock_in_ms(10000), &err), 0);
+    fixture_wait_purged(f);
     fixture_expect_trace("lock db rbdvol.ctl, trash db keep_s=0, unlock  rbdvol.ctl, forget db, purge");
     f->settings.remove = REMOVE_DELETE;
     struct fake_image *i = fake_volume_add(NULL, "db");
@@ -98,23 +98,11 @@ static void delete_goes_through_the_trash(void **state)
     refuses(f, -EBUSY, "it has snapshots");
     i->snapshots = false;
     assert_int_equal(take_away(f, "db", &err), 0);
+    fixture_wait_purged(f);
     assert_int_equal(fake_image_count() + fake_trash_count(), 0);
     f->settings.remove = REMOVE_TRASH;
     fake_volume_add(NULL, "db")->snapshots = true;
     assert_int_equal(take_away(f, "db", &err), 0);
-}
-
-static void a_deletion_that_fails_after_the_move_is_a_removal(void **state)
-{
-    struct fixture *f = *state;
-    struct error err;
-    f->settings.remove = REMOVE_DELETE;
-    fake_volume_add(NULL, "db");
-    fake_fail("image_purge", -ETIMEDOUT, 1);
-    assert_int_equal(take_away(f, "db", &err), 0);
-    assert_int_equal(fake_image_count(), 0);
-    assert_int_equal(fake_trash_count(), 1);
-    fake_wait_count("image_purge_own", 2 * f->settings.npools); /* the collector comes again */
 }
 
 static void the_policy_rename_keeps_the_image_under_a_free_name(void **state)
@@ -209,6 +197,7 @@ static void a_volumes_own_policy_comes_before_the_hosts(void **state)
     struct error err;
     volume_with("delete");
     assert_int_equal(take_away(f, "db", &err), 0);
+    fixture_wait_purged(f);
     assert_int_equal(fake_image_count() + fake_trash_count(), 0);
     volume_with("rename");
     assert_int_equal(take_away(f, "db", &err), 0);
@@ -225,6 +214,7 @@ static void a_volumes_own_policy_comes_before_the_hosts(void **state)
     assert_non_null(fake_image_find("rbd", "db"));
     assert_int_equal(remove_volume(f->engine, "db", true, clock_in_ms(10000), &err), 0);
     assert_null(fake_image_find("rbd", "db"));
+    fixture_wait_purged(f);
     f->settings.remove = REMOVE_IGNORE;
     volume_with("trash");
     assert_int_equal(take_away(f, "db", &err), 0);
@@ -427,98 +417,6 @@ static void a_remove_waits_for_the_gate_and_not_for_ever(void **state)
     assert_non_null(fake_image_find("rbd", "db"));
 }
 
-/* ---- what happens while it waits for rbdvol.ctl ---- */
-
-struct waiting {
-    struct fixture *fixture;
-    pthread_t thread;
-    int rc;
-    struct error err;
-};
-
-static void *wait_for_ctl(void *arg)
-{
-    struct waiting *w = arg;
-    w->rc = take_away(w->fixture, "db", &w->err);
-    return NULL;
-}
-
-static void waiting_begin(struct waiting *w, struct fixture *f)
-{
-    *w = (struct waiting){ .fixture = f };
-    fake_hold("lock");
-    assert_int_equal(pthread_create(&w->thread, NULL, wait_for_ctl, w), 0);
-    fake_wait_held("lock", 1);
-}
-
-static int waiting_end(struct waiting *w)
-{
-    fake_go("lock");
-    assert_int_equal(pthread_join(w->thread, NULL), 0);
-    return w->rc;
-}
-
-static void what_another_host_removed_meanwhile_is_gone(void **state)
-{
-    struct fixture *f = *state;
-    struct waiting w;
-    static const enum remove_policy policies[] = { REMOVE_TRASH, REMOVE_DELETE, REMOVE_RENAME };
-    for (size_t n = 0; n < sizeof policies / sizeof *policies; n++) {
-        struct fake_image *i = fake_volume_add(NULL, "db");
-        f->settings.remove = policies[n];
-        waiting_begin(&w, f);
-        fake_lock();
-        i->trashed = true;
-        i->moved = time(NULL);
-        i->listed[0] = i->objects[0][0] = '\0';
-        fake_unlock();
-        if (waiting_end(&w) != 0)
-            fail_msg("%d %s", w.rc, w.err.msg);
-        fixture_expect_trace("lock  rbdvol.ctl, unlock  rbdvol.ctl");
-        assert_null(fake_image_lock(i, "rbdvol.ctl"));
-    }
-    assert_int_equal(fake_trash_count(), 3);
-}
-
-static void who_has_its_name_meanwhile_is_left_alone(void **state)
-{
-    struct fixture *f = *state;
-    struct waiting w;
-    static const enum remove_policy policies[] = { REMOVE_TRASH, REMOVE_DELETE, REMOVE_RENAME };
-    struct fake_image *i = fake_volume_add(NULL, "db");
-    for (size_t n = 0; n < sizeof policies / sizeof *policies; n++) {
-        f->settings.remove = policies[n];
-        waiting_begin(&w, f);
-        fake_lock();
-        (void)snprintf(i->listed, sizeof i->listed, "moved.%zu", n);
-        memcpy(i->objects[0], i->listed, sizeof i->objects[0]);
-        fake_unlock();
-        i = fake_volume_add(NULL, "db");
-        assert_int_equal(waiting_end(&w), -EAGAIN);
-        assert_non_null(strstr(w.err.msg, "has just replaced image 'db': try again"));
-        assert_ptr_equal(fake_image_find("rbd", "db"), i);
-        assert_null(i->making);
-    }
-    assert_int_equal(fake_trash_count(), 0);
-}
-
-/* A host whose rbdvol.ctl has lapsed, or another program, takes it away in the last moment. */
-static void what_goes_under_our_hands_is_gone(void **state)
-{
-    struct fixture *f = *state;
-    struct error err;
-    fake_volume_add(NULL, "db");
-    fake_fail("image_trash", -ENOENT, 1);
-    assert_int_equal(take_away(f, "db", &err), -ENOENT); /* it has its name */
-    fake_calls_reset();
-    assert_int_equal(take_away(f, "db", &err), 0);
-    unsigned looks = fake_count("image_find");
-    fake_volume_add(NULL, "db");
-    fake_fail("image_trash", -ENOENT, 1);
-    fake_fail_after("image_find", looks, -ENOENT, 1);
-    assert_int_equal(take_away(f, "db", &err), 0);
-}
-
 /* ---- who had it, and is gone ---- */
 
 static void a_stale_holder_gives_way_and_the_volume_is_taken_down_first(void **state)
@@ -573,7 +471,6 @@ int main(void)
         TEST(delete_goes_through_the_trash),
         TEST(a_stale_holder_gives_way_and_the_volume_is_taken_down_first),
         TEST(no_name_is_looked_for_endlessly),
-        TEST(a_deletion_that_fails_after_the_move_is_a_removal),
         TEST(the_policy_rename_keeps_the_image_under_a_free_name),
         TEST(a_rename_that_was_cut_off_is_finished_by_a_look),
         TEST(the_policy_ignore_leaves_it),
@@ -589,9 +486,6 @@ int main(void)
         TEST(what_cannot_be_asked_is_not_removed),
         TEST(a_name_in_two_pools_is_refused),
         TEST(a_remove_waits_for_the_gate_and_not_for_ever),
-        TEST(what_another_host_removed_meanwhile_is_gone),
-        TEST(who_has_its_name_meanwhile_is_left_alone),
-        TEST(what_goes_under_our_hands_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
+#include "volume/remove.h"
 #include "volume/resize.h"
 
 #define ID "0123456789abcdef"
@@ -86,6 +87,20 @@ static void a_collector_without_a_thread_comes_again_soon(void **state)
     assert_int_equal(fake_count("thread"), 4);
 }
 
+static void a_deletion_without_a_thread_is_the_collectors(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_volume_add(NULL, "db");
+    fake_calls_reset();
+    fake_fail_after("thread", 1, -EAGAIN, 1); /* the first is the removal's own */
+    if (remove_volume(f->engine, "db", true, clock_in_ms(10000), &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(fake_count("image_purge"), 0);
+    fake_wait_count("image_purge_own", f->settings.npools);
+    fixture_wait_purged(f);
+}
+
 static void check_owners_now(struct fixture *f)
 {
     pthread_mutex_lock(&f->engine->lock);
@@ -120,6 +135,7 @@ int main(void)
         TEST(a_task_without_a_thread_changes_nothing),
         TEST(an_engine_without_a_thread_does_not_start),
         TEST(a_collector_without_a_thread_comes_again_soon),
+        TEST(a_deletion_without_a_thread_is_the_collectors),
         TEST(a_look_at_the_locks_without_a_thread_is_had_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
