@@ -195,17 +195,17 @@ static bool is_being_deleted(const struct place *p, const char *id)
 }
 
 /* Was it we who put this there? Then the mark also tells until when it is kept, by the monitors' clock: the
- * trash goes by that of who put it there. (Earlier versions did not write that.) */
-static bool is_ours(const struct place *p, const char *id, time_t deleted, time_t *until)
+ * trash goes by that of who put it there. (Earlier versions did not write that.) 1 yes, 0 no. */
+static int is_ours(const struct place *p, const char *id, time_t deleted, time_t *until, struct error *err)
 {
-    struct error ignored;
     auto_free char *mark = NULL;
-    if (image_get_meta(p, id, TRASHED, &mark, &ignored) != 1 || !is_of_move(mark, deleted))
-        return false;
+    int rc = image_get_meta(p, id, TRASHED, &mark, err);
+    if (rc <= 0 || !is_of_move(mark, deleted))
+        return rc < 0 ? rc : 0;
     const char *kept = strstr(mark, TRASHED_UNTIL);
     if (kept)
         *until = (time_t)strtoll(kept + strlen(TRASHED_UNTIL), NULL, 10);
-    return true;
+    return 1;
 }
 
 /* All entries of the trash; the caller cleans and frees them. */
@@ -243,6 +243,7 @@ int image_trashed_each(const struct place *p, void (*visit)(void *arg, const str
                        void *arg, struct error *err)
 {
     size_t n = 0;
+    struct error unread;
     auto_free rbd_trash_image_info_t *all = NULL;
     int rc = trash_list(p, &all, &n, err);
     if (rc < 0)
@@ -252,7 +253,8 @@ int image_trashed_each(const struct place *p, void (*visit)(void *arg, const str
         if (all[i].source != RBD_TRASH_IMAGE_SOURCE_USER || strlen(all[i].id) > IMAGE_ID_LEN)
             continue;
         one.deleting = is_being_deleted(p, all[i].id);
-        if (!is_ours(p, all[i].id, all[i].deletion_time, &one.until) &&
+        /* one that cannot be asked about does not stop the others */
+        if (is_ours(p, all[i].id, all[i].deletion_time, &one.until, &unread) != 1 &&
             !(one.deleting && !has_header(p, all[i].id)))
             continue;
         (void)snprintf(one.id, sizeof one.id, "%s", all[i].id);
@@ -365,9 +367,9 @@ static int is_trashed(const struct place *p, const char *id, struct error *err)
         return 0;
     if (rc < 0)
         return place_error(p, rc, err, "cannot look for image id %s in the trash", id);
-    int ours = info.source == RBD_TRASH_IMAGE_SOURCE_USER && is_ours(p, id, info.deletion_time, &until);
+    rc = info.source == RBD_TRASH_IMAGE_SOURCE_USER ? is_ours(p, id, info.deletion_time, &until, err) : 0;
     rbd_trash_get_cleanup(&info);
-    return ours;
+    return rc;
 }
 
 int image_untrash(const struct place *p, const char *id, const char *name, struct error *err)
