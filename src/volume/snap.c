@@ -203,14 +203,18 @@ int snap_finish_rollback(struct volume *v, const struct place *p, const char *id
     return 0;
 }
 
-/* With rbdvol.ctl. The mark comes before the first byte, and goes after the last. */
+/* With rbdvol.ctl. The mark comes before the first byte, and goes after the last. That of another rollback,
+ * which was cut off, stays when this one is not begun. */
 static int roll_back(struct task *t, struct ctl *ctl, struct error *err)
 {
     struct image_snap found;
     struct error also;
+    auto_free char *before = NULL;
     const struct image_change change = { .what = IMAGE_SNAP_ROLLBACK, .snap = t->arg };
     int rc = image_snap_find(t->place, t->id, t->arg, &found, err);
     if (rc == 0)
+        rc = image_get_meta(t->place, t->id, ROLLING_KEY, &before, err);
+    if (rc >= 0)
         rc = ctl_check(t->place, ctl, err);
     if (rc == 0)
         rc = image_set_meta(t->place, t->id, ROLLING_KEY, t->arg, err);
@@ -218,7 +222,7 @@ static int roll_back(struct task *t, struct ctl *ctl, struct error *err)
         return rc;
     rc = image_change_free(t->place, t->id, &change, err);
     if (rc == -EBUSY || rc == -EOPNOTSUPP || rc == -ENODEV) /* it was not begun */
-        (void)clear_mark(t->place, t->id, &also);
+        (void)image_set_meta(t->place, t->id, ROLLING_KEY, before, &also);
     else if (rc < 0)
         return error_prefix(err, "it was cut off, and the next mount goes on with it");
     return rc < 0 ? rc : clear_mark(t->place, t->id, err);

@@ -317,6 +317,31 @@ static void wherever_it_fails_the_file_system_moves_again(void **state)
     assert_int_equal(fixture_unmount(f, "db", ID, &err), 0);
 }
 
+/* The image is a mixture until one comes to its end. */
+static void one_that_is_refused_leaves_the_mark_of_another_that_was_cut_off(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    static const int codes[] = { -EBUSY, -EOPNOTSUPP, -ENODEV };
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    assert_int_equal(ask(f, snap_create, &err), 0); /* mon */
+    for (size_t n = 0; n < sizeof codes / sizeof *codes; n++) {
+        fake_image_set(&i->rolling, "sun");
+        fake_fail("image_change_free", codes[n], 1);
+        refuses(f, snap_rollback, codes[n], "");
+        assert_non_null(i->rolling);
+        assert_string_equal(i->rolling, "sun");
+    }
+    fake_fail("image_get_meta rbdvol.rolling", -ETIMEDOUT, 1);
+    refuses(f, snap_rollback, -ETIMEDOUT, "");
+    assert_string_equal(i->rolling, "sun");
+    fake_fail("image_change_free", -ETIMEDOUT, 1); /* now it is a mixture of both */
+    refuses(f, snap_rollback, -ETIMEDOUT, "the next mount goes on with it");
+    assert_string_equal(i->rolling, "mon");
+    assert_int_equal(ask(f, snap_rollback, &err), 0);
+    assert_null(i->rolling);
+}
+
 static void a_rollback_that_cannot_be_finished_keeps_the_volume_down(void **state)
 {
     struct fixture *f = *state;
@@ -411,6 +436,7 @@ int main(void)
         TEST(what_is_half_down_is_not_changed),
         TEST(a_snapshot_that_came_too_late_and_stays_is_no_success),
         TEST(wherever_it_fails_the_file_system_moves_again),
+        TEST(one_that_is_refused_leaves_the_mark_of_another_that_was_cut_off),
         TEST(a_rollback_that_cannot_be_finished_keeps_the_volume_down),
         TEST(a_mark_that_cannot_be_set_or_taken_away_is_no_success),
         TEST(they_are_listed_with_size_and_time),
