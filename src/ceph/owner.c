@@ -159,9 +159,10 @@ static void held_remove(const char *cookie)
         memmove(there, held.cookies[--held.n], sizeof *held.cookies);
 }
 
-/* The mutex is held by somebody: is it an earlier daemon of ours? Then takes it away. Another thread's of
- * this one is not (the collector and a Create work without a volume's gate), as long as it is known to hold
- * it: a request that was not answered may have taken it all the same. */
+/* The mutex is held by somebody: is it an earlier daemon of ours? Then takes it away. A host of another name
+ * is not (machine ids get cloned with their machines), nor is another thread of this daemon (the collector
+ * and a Create work without a volume's gate), as long as it is known to hold it: a request that was not
+ * answered may have taken it all the same. */
 static int clear_own_ctl(const struct place *p, const char *id, const struct owner_self *self,
                          struct owner_record *r, struct error *err)
 {
@@ -169,7 +170,8 @@ static int clear_own_ctl(const struct place *p, const char *id, const struct own
     int rc = imagelock_holder(p, id, CTL_LOCK, &h, err);
     if (rc <= 0)
         return rc;
-    if (owner_parse(h.cookie, r) < 0 || !owner_is_self(r, self) || held_has(h.cookie))
+    if (owner_parse(h.cookie, r) < 0 || !owner_is_self(r, self) || strcmp(r->host, self->host->host) != 0 ||
+        held_has(h.cookie))
         return 0;
     return imagelock_break(p, id, CTL_LOCK, &h, err);
 }

@@ -72,7 +72,8 @@ void ctl_new(const char *id, const struct owner_self *self, struct ctl *ret);
 void ctl_forget(struct ctl *c);
 
 /* Takes the mutex, waiting until the deadline while another host, or another thread, has it. One that an
- * earlier daemon of this machine and instance left is taken over at once (two such daemons cannot run).
+ * earlier daemon of this machine, host name and instance left is taken over at once (two such daemons cannot
+ * run).
  * -EBUSY: names the host that has it. */
 int ctl_take(const struct place *p, const char *id, const struct owner_self *self, moment deadline,
              struct ctl *ret, struct error *err);

@@ -160,6 +160,43 @@ static void who_is_about_to_sign_its_lock_is_given_a_moment(void **state)
     assert_false(fake_is_fenced(OWNER));
 }
 
+static int take_ctl(struct fixture *f, struct fake_image *i, const char *host, const char *boot,
+                    struct error *err)
+{
+    char cookie[LOCK_TEXT_MAX];
+    struct ctl ctl = { 0 };
+    auto_place struct place p = PLACE_NONE;
+    const struct owner_self *self = &f->engine->self;
+    (void)snprintf(cookie, sizeof cookie, "%s/%s/%s/%s/00ff/-", host, self->host->machine_id, boot,
+                   self->instance);
+    fake_image_lock_set(i, "rbdvol.ctl", cookie, "", "192.0.2.9:0/76");
+    const struct image_name name = { .pool = "rbd", .image = "db" };
+    assert_int_equal(engine_place(f->engine, &name, &p, err), 0);
+    int rc = ctl_take(&p, i->id, self, clock_in_ms(60), &ctl, err);
+    struct fake_lock *there = fake_image_lock(i, "rbdvol.ctl");
+    assert_non_null(there);
+    if (rc < 0)
+        assert_string_equal(there->holder.cookie, cookie);
+    ctl_drop(&p, &ctl);
+    there->held = false;
+    return rc;
+}
+
+/* Of one machine id there may be two, where machines are cloned; "rbd" is what nearly all instances are
+ * called. */
+static void only_what_a_daemon_of_this_very_host_left_is_taken_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    const struct identity *host = f->engine->self.host;
+    assert_int_equal(take_ctl(f, i, host->host, host->boot_id, &err), 0);
+    assert_int_equal(take_ctl(f, i, host->host, "an-earlier-boot", &err), 0);
+    assert_int_equal(take_ctl(f, i, "its-clone", "another-boot", &err), -EBUSY);
+    assert_non_null(strstr(err.msg, "host its-clone is changing its state just now"));
+    assert_int_equal(take_ctl(f, i, "its-clone", host->boot_id, &err), -EBUSY);
+}
+
 static void an_owner_is_named_with_the_time_since_when(void **state)
 {
     char text[OWNERSHIP_TEXT_MAX], id[MAPPING_ID_LEN + 1];
@@ -449,6 +486,7 @@ int main(void)
         TEST(a_snapshot_that_is_locked_may_be_being_written),
         TEST(what_replaced_it_meanwhile_is_not_taken_for_it),
         TEST(who_is_about_to_sign_its_lock_is_given_a_moment),
+        TEST(only_what_a_daemon_of_this_very_host_left_is_taken_at_once),
         TEST(an_owner_is_named_with_the_time_since_when),
         TEST(an_adopted_mappings_address_is_learned),
         TEST(of_another_mappings_record_nothing_is_learned),
