@@ -241,6 +241,13 @@ static int record_is_needed(struct volumes *e, const struct place *p, const char
     return rc == 1 ? owner_is_self(&r, &e->self) && strcmp(r.address, h.address) == 0 : rc;
 }
 
+int claim_forget(struct volume *v)
+{
+    v->hindered = 0;
+    ctl_forget(&v->ctl);
+    return 0;
+}
+
 int claim_drop(struct volumes *e, struct volume *v, const struct place *p, struct error *err)
 {
     /* "": all that is known of it is a mount that a dead mapper left, whose lock and record are the next

@@ -12,3 +12,6 @@ int claim_take(struct volumes *e, struct volume *v, const struct place *p, struc
 
 /* Lets go of rbdvol.ctl, and of the owner record if it is ours and the lock that it tells of is gone. */
 int claim_drop(struct volumes *e, struct volume *v, const struct place *p, struct error *err);
+
+/* The same when its pool is gone, and they with it: 0. */
+int claim_forget(struct volume *v);

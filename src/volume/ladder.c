@@ -419,6 +419,8 @@ static int down_claim(struct volumes *e, struct volume *v, struct error *err)
     int rc = engine_place(e, &v->name, &p, err);
     if (rc == 0)
         rc = claim_drop(e, v, &p, err);
+    else if (rc == -ENODEV) /* the pool was deleted, and all that was to be released with it */
+        rc = claim_forget(v);
     see_off(v);
     if (rc == 0)
         arrive(e, v, RUNG_DETACHED);

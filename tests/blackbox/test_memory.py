@@ -304,6 +304,18 @@ def test_a_pool_that_is_deleted_and_made_anew_forgets_nothing(world, doomed, kno
     d.unmount("kept", "a")
 
 
+def test_a_mounted_volume_of_a_deleted_pool_is_let_go_at_its_unmount(world, doomed):
+    """There is nothing left to release; it does not stay behind for ever."""
+    d = world.daemon(pool=f"rbd,{doomed}", ceph_timeout=f"{TIMEOUT}s").await_cluster()
+    d.create("doomed/lost", size="64M", fstype="ext4")
+    d.mount("doomed/lost", "a")
+    drop_pool(world.cluster, doomed)
+    until(lambda: d.call("Get", {"Name": "doomed/other"}).status is None, "the daemon to see it", BACK)
+    assert timed(d, "Unmount", {"Name": "doomed/lost", "ID": "a"}, 2 * BOUND).status == 200
+    until(lambda: "doomed/lost" not in d.does("status"), "the volume to be let go", 30)
+    assert not d.mappers()
+
+
 # -- blocklisted
 
 
