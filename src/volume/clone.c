@@ -99,6 +99,21 @@ static int source_find(struct volumes *e, const struct createopts *asked, struct
     return rc;
 }
 
+/* Its source's mapper may not do for a clone that is read-only or has limits: then it has the host's choice,
+ * unless it was asked for. */
+static int settle_mapper(const struct createopts *asked, struct spec *of, struct error *err)
+{
+    struct error why;
+    if (createopts_check_mapper(of, &why) == 0)
+        return 0;
+    if (asked->given & GIVEN_MAPPER) {
+        *err = why;
+        return why.code;
+    }
+    of->mapper[0] = '\0';
+    return 0;
+}
+
 /* The clone's spec: its source's, and what was asked for. */
 static int take_spec(struct source *s, struct createopts *asked, struct error *err)
 {
@@ -134,7 +149,10 @@ static int take_spec(struct source *s, struct createopts *asked, struct error *e
     of.fresh = of.fresh && !of.ro;
     (void)snprintf(of.from, sizeof of.from, "%s%s%s", image_name_full(&s->name, full),
                    asked->snap[0] ? "@" : "", asked->snap);
+    rc = settle_mapper(asked, &of, err);
     *to = of;
+    if (rc < 0)
+        return rc;
     rc = of.adopt ? 0 : fs_check_mount_options(fs_find(of.fstype), of.mount_options, err);
     return rc < 0 ? error_prefix(err, "option mount-options") : 0;
 }
@@ -208,7 +226,8 @@ static int check_size(const struct source *s, struct createopts *asked, bool *gr
     *grow = (asked->given & GIVEN_SIZE) && asked->layout.size > snap.size;
     if (!*grow)
         asked->layout.size = snap.size;
-    return 0;
+    rc = createopts_check_max(s->engine->settings, asked->layout.size, err);
+    return rc < 0 ? error_prefix(err, "option from") : 0;
 }
 
 static int make(struct birth *b, const struct source *s, struct createopts *asked, struct error *err)

@@ -358,6 +358,23 @@ static bool is_for_others(const struct spec *s)
     return s->mapper[0] && strcmp(s->mapper, "auto") != 0 && strcmp(s->mapper, "fuse") != 0;
 }
 
+int createopts_check_mapper(const struct spec *spec, struct error *err)
+{
+    if ((spec->qos_iops || spec->qos_bps) && strcmp(spec->mapper, "krbd") == 0)
+        return error_set(err, -EINVAL,
+                         "option mapper: krbd cannot limit I/O (qos-iops, qos-bps); ask for nbd or fuse");
+    if (spec->encrypt[0] && is_for_others(spec))
+        return error_set(err, -EINVAL,
+                         "option mapper: an encrypted volume is mapped by fuse alone, not by %s",
+                         spec->mapper);
+    if (spec->ro && is_for_others(spec))
+        return error_set(err, -EINVAL,
+                         "option mapper: a snapshot is mounted on many hosts at once by fuse alone, since %s "
+                         "leaves no trace of it in the cluster",
+                         spec->mapper);
+    return 0;
+}
+
 /* What has no meaning for an image that is made like this. */
 static int check_combination(const struct createopts *o, struct error *err)
 {
@@ -376,23 +393,11 @@ static int check_combination(const struct createopts *o, struct error *err)
             "or mount a volume read-only in a container (docker run -v NAME:/path:ro)");
     if (o->spec.ro && (o->given & GIVEN_SIZE))
         return error_set(err, -EINVAL, "option size: a snapshot has the size that its source had");
-    if ((o->spec.qos_iops || o->spec.qos_bps) && strcmp(o->spec.mapper, "krbd") == 0)
-        return error_set(err, -EINVAL,
-                         "option mapper: krbd cannot limit I/O (qos-iops, qos-bps); ask for nbd or fuse");
     if (o->spec.encrypt[0] && (o->given & GIVEN_FROM))
         return error_set(err, -EINVAL,
                          "option from: a clone is encrypted as its source is, with the same key, so encrypt "
                          "cannot be given with it");
-    if (o->spec.encrypt[0] && is_for_others(&o->spec))
-        return error_set(err, -EINVAL,
-                         "option mapper: an encrypted volume is mapped by fuse alone, not by %s",
-                         o->spec.mapper);
-    if (o->spec.ro && is_for_others(&o->spec))
-        return error_set(err, -EINVAL,
-                         "option mapper: a snapshot is mounted on many hosts at once by fuse alone, since %s "
-                         "leaves no trace of it in the cluster",
-                         o->spec.mapper);
-    return 0;
+    return createopts_check_mapper(&o->spec, err);
 }
 
 /* For the file system. Of an encrypted image the header takes so much (measured: librbd 16), in whole

@@ -64,5 +64,9 @@ int createopts_match(const struct createopts *asked, const struct image_header *
 /* A size as people write it, in bytes. -EINVAL: it is none, or a bare number that was surely meant in GiB. */
 int createopts_size(const struct settings *settings, const char *value, uint64_t *ret, struct error *err);
 
+/* Can the mapper that is asked for do what else the spec says? -EINVAL: it cannot limit, decrypt, or map a
+ * snapshot. */
+int createopts_check_mapper(const struct spec *spec, struct error *err);
+
 /* -EINVAL: more than the host's max-size. */
 int createopts_check_max(const struct settings *settings, uint64_t size, struct error *err);

@@ -124,6 +124,59 @@ static void what_makes_no_sense_is_refused(void **state)
     refuses(f, "{\"from\":\"db@mon\",\"features\":\"exclusive-lock\"}", -EINVAL, "needs layering");
 }
 
+/* The source's mapper is nobody's wish for the clone. */
+static void a_clone_is_not_mapped_by_what_cannot_do_it(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    static const struct {
+        const char *spec, *opts, *stays; /* NULL: no mapper is written down */
+    } cases[] = {
+        { "\"mapper\":\"krbd\"", "{\"from\":\"db@mon\",\"ro\":\"true\"}", NULL },
+        { "\"mapper\":\"nbd\"", "{\"from\":\"db@mon\",\"ro\":\"true\"}", NULL },
+        { "\"mapper\":\"krbd\"", "{\"from\":\"db@mon\",\"qos-iops\":\"100\"}", NULL },
+        { "\"mapper\":\"krbd\"", "{\"from\":\"db@mon\",\"qos-bps\":\"1M\"}", NULL },
+        { "\"mapper\":\"nbd\"", "{\"from\":\"db@mon\",\"qos-iops\":\"100\"}", "\"mapper\":\"nbd\"" },
+        { "\"mapper\":\"krbd\"", "{\"from\":\"db@mon\"}", "\"mapper\":\"krbd\"" },
+        { "\"mapper\":\"fuse\"", "{\"from\":\"db@mon\",\"ro\":\"true\"}", "\"mapper\":\"fuse\"" },
+    };
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    (void)snprintf(i->snaps[0], sizeof i->snaps[0], "mon");
+    for (size_t n = 0; n < sizeof cases / sizeof *cases; n++) {
+        char spec[100];
+        (void)snprintf(spec, sizeof spec, "{\"version\":1,\"fstype\":\"xfs\",%s}", cases[n].spec);
+        fake_image_set(&i->spec, spec);
+        if (make_clone(f, cases[n].opts, &err) < 0)
+            fail_msg("%s %s: %s", cases[n].spec, cases[n].opts, err.msg);
+        struct fake_image *copy = fake_image_find("rbd", "copy");
+        if (!strstr(copy->spec, cases[n].stays ? cases[n].stays : "") ||
+            (!cases[n].stays && strstr(copy->spec, "mapper")))
+            fail_msg("%s %s: %s", cases[n].spec, cases[n].opts, copy->spec);
+        copy->used = false;
+    }
+    /* asked for by name it is refused now, not at each Mount */
+    fake_image_set(&i->spec, "{\"version\":1,\"fstype\":\"xfs\",\"qos-iops\":100}");
+    refuses(f, "{\"from\":\"db@mon\",\"mapper\":\"krbd\"}", -EINVAL, "krbd cannot limit I/O");
+    fake_image_set(&i->spec, "{\"version\":1,\"fstype\":\"xfs\",\"encrypt\":\"key\"}");
+    refuses(f, "{\"from\":\"db@mon\",\"mapper\":\"nbd\"}", -EINVAL, "mapped by fuse alone, not by nbd");
+}
+
+static void a_clone_is_not_larger_than_a_volume_may_be(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db"); /* of 1 GiB */
+    (void)snprintf(i->snaps[0], sizeof i->snaps[0], "mon");
+    f->settings.max_size = (1ULL << 30) - 1;
+    refuses(f, "{\"from\":\"db@mon\"}", -EINVAL, "1 GiB is more than max-size");
+    refuses(f, "{\"from\":\"db\"}", -EINVAL, "1 GiB is more than max-size");
+    assert_int_equal(fake_pending_count(), 0);
+    assert_string_equal(i->snaps[1], "");
+    f->settings.max_size = 1ULL << 30;
+    refuses(f, "{\"from\":\"db@mon\",\"size\":\"2G\"}", -EINVAL, "2 GiB is more than max-size 1 GiB");
+    assert_int_equal(make_clone(f, "{\"from\":\"db@mon\"}", &err), 0);
+}
+
 static void a_snapshot_is_mounted_without_a_lock(void **state)
 {
     struct fixture *f = *state;
@@ -152,6 +205,8 @@ int main(void)
         TEST(what_a_clone_that_fails_leaves_is_collected),
         TEST(what_others_began_is_collected_an_hour_later),
         TEST(what_makes_no_sense_is_refused),
+        TEST(a_clone_is_not_mapped_by_what_cannot_do_it),
+        TEST(a_clone_is_not_larger_than_a_volume_may_be),
         TEST(a_snapshot_is_mounted_without_a_lock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
