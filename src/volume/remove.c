@@ -194,33 +194,20 @@ static int say_unknown(int rc, struct error *err)
     return error_set(err, rc, "%s; should it be removed when it does, that is taken back", was.msg);
 }
 
-/* Whoever had rbdvol.ctl before may have removed the image, and somebody have made another of its name: what
- * follows goes by the name. 1: it was put away; 0: it is gone, as asked. */
-static int put_away_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
-                            struct error *err)
-{
-    struct error also;
-    const char *image = w->volume->name.image;
-    int rc = check_unused(w, p, id, ctl, err);
-    if (rc == 0)
-        rc = ctl_check(p, ctl, err);
-    if (rc == 0)
-        rc = lookup_again(p, image, id, err);
-    if (rc == 0)
-        rc = say_unknown(put_away(w, p, id, err), err);
-    if (rc == -ENOENT && lookup_again(p, image, id, &also) == -ENOENT)
-        return 0;
-    return rc < 0 ? rc : 1;
-}
-
 static int remove_claimed(struct work *w, const struct place *p, const char *id, struct ctl *ctl,
                           struct error *err)
 {
     char full[IMAGE_NAME_MAX + 1], mountpoint[PATH_MAX];
     const struct image_name *name = &w->volume->name;
-    int rc = put_away_claimed(w, p, id, ctl, err);
+    int rc = check_unused(w, p, id, ctl, err);
+    if (rc == 0)
+        rc = ctl_check(p, ctl, err);
+    if (rc == 0) /* what follows goes by the name, which may be another's since we have waited */
+        rc = lookup_again(p, name->image, id, err);
+    if (rc == 0)
+        rc = say_unknown(put_away(w, p, id, err), err);
     ctl_drop(p, ctl);
-    if (rc <= 0)
+    if (rc < 0)
         return rc;
     mountpoint_forget(engine_mountpoint(w->engine, name, mountpoint));
     log_notice("removed volume=%s id=%s policy=%s keep_s=%llu", image_name_full(name, full), id,
@@ -250,6 +237,15 @@ static int finish_removal(struct work *w, const struct place *p, const char *id,
     return 0;
 }
 
+/* Somebody has it, or it is not there: when nobody has the name any more it is gone, as asked. Another host
+ * may have removed it while we waited for rbdvol.ctl, and have it open and locked to delete it. */
+static int unless_gone(const struct place *p, const char *image, const char *id, int rc)
+{
+    struct error ignored;
+    bool may_be = rc == -EBUSY || rc == -ENOENT;
+    return may_be && lookup_again(p, image, id, &ignored) == -ENOENT ? 0 : rc;
+}
+
 static int remove_in_gate(struct work *w, struct error *err)
 {
     char id[IMAGE_ID_LEN + 1];
@@ -274,9 +270,12 @@ static int remove_in_gate(struct work *w, struct error *err)
         w->policy = policy_of(w->engine->settings, h.spec);
     if (rc == 0 && w->policy == REMOVE_IGNORE)
         return error_set(err, -EAGAIN, "another client has just replaced the image: try again");
+    if (rc < 0)
+        return rc;
+    rc = takeover_to_remove(w->engine, &p, name, id, &ctl, err);
     if (rc == 0)
-        rc = takeover_to_remove(w->engine, &p, name, id, &ctl, err);
-    return rc < 0 ? rc : remove_claimed(w, &p, id, &ctl, err);
+        rc = remove_claimed(w, &p, id, &ctl, err);
+    return unless_gone(&p, name->image, id, rc);
 }
 
 /* The last holder was stale: until the volume is detached, as after its Unmount. */

@@ -72,6 +72,17 @@ def test_a_volume_that_two_hosts_remove_is_in_the_trash_and_ours(world):
     assert world.cluster.info("db")["id"] == entry["id"]
 
 
+def test_a_volume_that_two_hosts_delete_is_gone_for_both(world):
+    """Also while the one is still deleting its objects, with the image open and locked."""
+    daemons = two(world, remove="delete")
+    daemons[0].create("db", size="64M", fstype="ext4", object_size="4K")
+    world.cluster.rbd("bench", "--io-type", "write", "--io-size", "4096", "--io-threads", "16", "--io-total", "16M", "rbd/db")
+    replies = removals(world.cluster, daemons, "db")
+    assert [r.status for r in replies] == [200, 200], [r.err for r in replies]
+    until(lambda: world.cluster.trash() == [] and not world.cluster.objects("rbd_data."), "the purge", 30)
+    assert not world.cluster.objects("rbd_header.") and not world.cluster.objects("rbd_id.")
+
+
 def test_a_volume_that_two_hosts_rename_away_has_one_name(world):
     daemons = two(world, remove="rename")
     daemons[0].create("db", **SMALL)

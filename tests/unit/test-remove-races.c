@@ -67,6 +67,25 @@ static void what_another_host_removed_meanwhile_is_gone(void **state)
     assert_int_equal(fake_trash_count(), 3);
 }
 
+/* It has the image open then, and locked. */
+static void what_another_host_is_deleting_meanwhile_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct waiting w;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    waiting_begin(&w, f);
+    fake_lock();
+    i->trashed = true;
+    i->listed[0] = i->objects[0][0] = '\0';
+    fake_image_lock_set(i, "rbd_lock", "auto 7", "internal", "192.0.2.9:0/5");
+    fake_image_watch(i, "192.0.2.9:0/5", true);
+    fake_unlock();
+    if (waiting_end(&w) != 0)
+        fail_msg("%d %s", w.rc, w.err.msg);
+    assert_false(fake_is_fenced("192.0.2.9:0/5"));
+    assert_null(fake_image_lock(i, "rbdvol.ctl"));
+}
+
 static void who_has_its_name_meanwhile_is_left_alone(void **state)
 {
     struct fixture *f = *state;
@@ -111,6 +130,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_test_setup, fixture_test_teardown)
     const struct CMUnitTest tests[] = {
         TEST(what_another_host_removed_meanwhile_is_gone),
+        TEST(what_another_host_is_deleting_meanwhile_is_gone),
         TEST(who_has_its_name_meanwhile_is_left_alone),
         TEST(what_goes_under_our_hands_is_gone),
     };
