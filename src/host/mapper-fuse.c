@@ -34,6 +34,7 @@
 #define ARGV0        MAPPER_PROCESS_ARGV0
 #define FSTYPE       FUSE_ABORT_FSTYPE
 #define HELLO_MS     2000 /* a mapper answers at once, whatever the cluster does */
+#define AGAIN_MS     100  /* for one that did not answer before */
 #define KILL_MS      2000
 #define RETRY_MS     2
 
@@ -357,22 +358,46 @@ struct search {
     char (*ids)[MAPPING_ID_LEN +
                 1]; /* of living mappers, also of those of others and those that do not answer */
     size_t nids;
-    bool incomplete; /* not all of them are in ids */
-    bool unknown;    /* one hangs, and does not let itself be known: nothing is cleared away */
-    moment patience; /* with what uses a dead mapper's file still */
-    bool busy;       /* something does */
+    bool incomplete;  /* not all of them are in ids */
+    bool unknown;     /* one hangs, and does not let itself be known: nothing is cleared away */
+    const char *only; /* the one that is looked for; NULL: all */
+    moment patience;  /* with what uses a dead mapper's file still */
+    bool busy;        /* something does */
 };
 
 /* A mapper that does not answer because it is about to end: without a daemon it does, unless it is open.
  * True: it has. */
-static bool search_await_end(struct mapping *m, pid_t pid)
+static bool search_await_end(struct mapping *m, pid_t pid, int64_t ms)
 {
     m->pid = pid;
-    return procs_start_time(pid, &m->pid_start) < 0 || wait_gone(m, clock_in_ms(HELLO_MS)) == 0;
+    return procs_start_time(pid, &m->pid_start) < 0 || wait_gone(m, clock_in_ms(ms)) == 0;
+}
+
+static int take_argument(char *const *argv, const char *name, char *to, size_t size)
+{
+    const char *text = mapper_identity_argument(argv, name);
+    if (!text || strlen(text) >= size)
+        return -EINVAL;
+    memcpy(to, text, strlen(text) + 1);
+    return 0;
+}
+
+/* What is known of one that does not answer: it is alive all the same, and what is mounted from it goes on
+ * with it. */
+static int search_fill(struct mapping *m, pid_t pid, char *const *argv)
+{
+    if (!argv || take_argument(argv, "--pool=", m->name.pool, sizeof m->name.pool) < 0 ||
+        take_argument(argv, "--image=", m->name.image, sizeof m->name.image) < 0 ||
+        take_argument(argv, "--image-id=", m->image_id, sizeof m->image_id) < 0)
+        return -EINVAL;
+    (void)take_argument(argv, "--namespace=", m->name.ns, sizeof m->name.ns);
+    m->ro = mapper_identity_argument(argv, "--ro") != NULL;
+    m->pid = pid;
+    return procs_start_time(pid, &m->pid_start);
 }
 
 /* A living mapper of ours: connect again and offer it. False: it has ended meanwhile. */
-static bool search_offer(struct search *s, pid_t pid, const char *id)
+static bool search_offer(struct search *s, pid_t pid, const char *id, char *const *argv)
 {
     struct error err;
     json_auto_t *request = mapper_control_question("hello"), *reply = NULL;
@@ -383,19 +408,22 @@ static bool search_offer(struct search *s, pid_t pid, const char *id)
         return true;
     mapper_control_path(&m, sock);
     auto_close int fd = channel_connect(sock, &err);
-    int rc = fd < 0 ? fd : channel_call(fd, request, clock_in_ms(HELLO_MS), &reply, &err);
+    int64_t ms = s->only ? AGAIN_MS : HELLO_MS;
+    int rc = fd < 0 ? fd : channel_call(fd, request, clock_in_ms(ms), &reply, &err);
     if (rc == 0)
         rc = mapper_control_fill(&m, reply, &err);
-    if (mapper_control_is_gone(rc) && search_await_end(&m, pid))
+    bool gone = mapper_control_is_gone(rc);
+    if (gone && search_await_end(&m, pid, ms))
         return false;
-    if (rc < 0) {
-        log_warning("mapper mapping=%s pid=%d does not answer, leaving it: %s", id, (int)pid, err.msg);
-    } else {
-        /* One that is still starting, too: left alone it would end by itself, and leave its files. */
-        m.control = fd;
-        if (s->found(s->arg, &m))
-            (void)steal_fd(&fd); /* the connection is theirs now */
-    }
+    if (rc < 0 && !s->only)
+        log_warning("mapper mapping=%s pid=%d does not answer yet: %s", id, (int)pid, err.msg);
+    /* One that has hung up is on its way out, however long that takes. */
+    if (rc < 0 && (gone || search_fill(&m, pid, argv) < 0))
+        return true;
+    /* One that is still starting, too: left alone it would end by itself, and leave its files. */
+    m.control = fd;
+    if (s->found(s->arg, &m))
+        (void)steal_fd(&fd); /* the connection is theirs now */
     return true;
 }
 
@@ -408,7 +436,7 @@ static bool search_process(void *arg, pid_t pid, char *const *argv)
                      : mapper_identity_socket(s->host->run_dir, pid, hung) ? hung
                                                                            : NULL;
     s->unknown |= !argv && !id;
-    if (!instance || !id || !text_is_hex(id, MAPPING_ID_LEN))
+    if (!instance || !id || !text_is_hex(id, MAPPING_ID_LEN) || (s->only && strcmp(s->only, id) != 0))
         return false;
     void *more = reallocarray(s->ids, s->nids + 1, sizeof *s->ids);
     if (!more) {
@@ -417,7 +445,7 @@ static bool search_process(void *arg, pid_t pid, char *const *argv)
     }
     s->ids = more;
     memcpy(s->ids[s->nids++], id, MAPPING_ID_LEN + 1);
-    if (strcmp(instance, s->host->instance) == 0 && !search_offer(s, pid, id))
+    if (strcmp(instance, s->host->instance) == 0 && !search_offer(s, pid, id, argv))
         s->nids--; /* what it has left may be cleared away */
     return false;
 }
@@ -509,6 +537,31 @@ static int fuse_find(const struct mapper_host *host, bool (*found)(void *arg, co
     return rc;
 }
 
+static bool keep_one(void *arg, const struct mapping *m)
+{
+    *(struct mapping *)arg = *m;
+    return true;
+}
+
+static int fuse_find_one(const struct mapper_host *host, const char *id, struct mapping *ret)
+{
+    struct mapping m = { .mapper = NULL };
+    struct search s = { .host = host, .found = keep_one, .arg = &m, .only = id };
+    (void)procs_each(ARGV0, search_process, &s);
+    free(s.ids);
+    if (m.mapper)
+        *ret = m;
+    return m.mapper != NULL;
+}
+
+static int fuse_connect(const struct mapping *m)
+{
+    struct error ignored;
+    char path[PATH_MAX];
+    mapper_control_path(m, path);
+    return channel_connect(path, &ignored);
+}
+
 const struct mapper mapper_fuse = {
     .name = "fuse",
     .probe = fuse_probe,
@@ -523,6 +576,8 @@ const struct mapper mapper_fuse = {
     .hear = fuse_hear,
     .fail = fuse_abort,
     .find = fuse_find,
+    .find_one = fuse_find_one,
+    .connect = fuse_connect,
     .prepare = mapper_process_prepare,
     .start_early = mapper_process_start_early,
     .drop_early = mapper_process_drop_early,

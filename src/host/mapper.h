@@ -160,10 +160,19 @@ struct mapper {
                     moment deadline, struct error *err);
 
     /* Calls found() for each mapping of this instance that is alive, or whose device waits() (connected
-     * again; found() may keep *m by copying it, and then owns m->control; otherwise it returns false and the
-     * connection is closed), and clears away what dead ones left in run_dir. Never waits for Ceph. */
+     * again, unless its process does not let itself be reached; found() may keep *m by copying it, and then
+     * owns m->control; otherwise it returns false and the connection is closed), and clears away what dead
+     * ones left in run_dir. Never waits for Ceph. */
     int (*find)(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
                 struct error *err);
+
+    /* Looks again for a mapping that find() could not tell enough of, though it is alive(). 1: *ret is
+     * filled, as by find(); 0: not now. NULL: find() tells of each, or fails. */
+    int (*find_one)(const struct mapper_host *host, const char *id, struct mapping *ret);
+
+    /* Connects to the process of a mapping that was found without a connection; does not wait. The
+     * descriptor, or negative: not now. NULL: there is no process that is listened to. */
+    int (*connect)(const struct mapping *m);
 
     /* Gets ready for the next map(), as far as the host wants that; asked for again and again while the
      * cluster is there. NULL: there is nothing to get ready. */

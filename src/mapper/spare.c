@@ -24,6 +24,8 @@ static void argv_put(char *room, const struct image_options *image, const char *
             continue;
         at += (size_t)snprintf(room + at, size - at, "--%s=%s", names[i], values[i]) + 1;
     }
+    if (image->ro && at + sizeof "--ro" < size)
+        (void)snprintf(room + at, size - at, "--ro");
 }
 
 static void obey(const json_t *what, struct image_options *image, const char **mapping, const char **key_file)

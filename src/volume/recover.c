@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -174,10 +175,23 @@ bool recover_is_at(struct volume *v)
     return v->busy && strcmp(v->busy, RECOVERING) == 0;
 }
 
+/* Not found, and yet not dead: then nobody knows what it is at, and what is mounted from it may be in use. */
+static bool may_be_alive(struct volumes *e, struct volume *v)
+{
+    char id[MAPPING_ID_LEN + 1];
+    const struct mapper *mapper;
+    {
+        LOCK_SCOPE(&v->lock);
+        memcpy(id, v->mapping.id, sizeof id);
+        mapper = mapper_named(v->facts.mapper);
+        if (v->mapping.mapper || !id[0])
+            return false;
+    }
+    return mapper ? mapper->alive(&e->mapper_host, id) : mapper_alive(&e->mapper_host, id);
+}
+
 static void settle(struct volumes *e, struct volume *v)
 {
-    if (!recover_is_at(v))
-        return;
     keep_if_used(e, v);
     {
         LOCK_SCOPE(&v->lock);
@@ -190,6 +204,16 @@ static void settle(struct volumes *e, struct volume *v)
     }
     freeze_recover(e, v);
     drive_gate_leave(e, v);
+}
+
+static void settle_or_leave(struct volumes *e, struct volume *v)
+{
+    if (may_be_alive(e, v))
+        log_warning("the volume's mapper is alive, but cannot be asked; the volume stays as it is until it "
+                    "can, or has ended pool=%s image=%s",
+                    v->name.pool, v->name.image);
+    else
+        settle(e, v);
 }
 
 static bool is_stopping(struct volumes *e)
@@ -221,7 +245,43 @@ void recover_mappings(struct volumes *e)
     find_mappings(e);
     struct volume **all = registry_all(&e->registry, &n);
     for (size_t i = 0; i < n; i++) {
-        settle(e, all[i]);
+        if (recover_is_at(all[i]))
+            settle_or_leave(e, all[i]);
+        registry_release(&e->registry, all[i]);
+    }
+    free(all);
+}
+
+/* Looks again. False: it still cannot be told what the volume's mapping is. */
+static bool look_again(struct volumes *e, struct volume *v)
+{
+    struct mapping m = { .control = -1 };
+    char id[MAPPING_ID_LEN + 1];
+    const struct mapper *mapper;
+    if (!may_be_alive(e, v))
+        return true;
+    {
+        LOCK_SCOPE(&v->lock);
+        memcpy(id, v->mapping.id, sizeof id);
+        mapper = mapper_named(v->facts.mapper);
+    }
+    if (!mapper)
+        mapper = mapper_named("fuse"); /* no other is found so without a state file */
+    if (!mapper->find_one || mapper->find_one(&e->mapper_host, id, &m) != 1)
+        return false;
+    bool taken = take_mapping(e, &m);
+    if (!taken && m.control >= 0)
+        (void)close(m.control);
+    return taken;
+}
+
+void recover_rest(struct volumes *e)
+{
+    size_t n;
+    struct volume **all = registry_all(&e->registry, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (recover_is_at(all[i]) && look_again(e, all[i]))
+            settle(e, all[i]);
         registry_release(&e->registry, all[i]);
     }
     free(all);

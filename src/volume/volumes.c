@@ -158,6 +158,7 @@ static void *keep(void *arg)
     pthread_cond_broadcast(&e->changed);
     while (!e->stopping) {
         pthread_mutex_unlock(&e->lock);
+        recover_rest(e);
         tend(e);
         ownercheck_tick(e);
         prepare_mapper(e);

@@ -279,6 +279,21 @@ static int64_t unanswered_ms(struct watched *one, const struct mapping_health *h
     return clock_since_ms(one->moved);
 }
 
+/* Its process could not be reached when it was found: as soon as it can, it is listened to. */
+static void reach(struct volume *v, struct watched *one, const struct mapping *m)
+{
+    int fd = m->mapper->connect(m);
+    if (fd < 0)
+        return;
+    LOCK_SCOPE(&v->lock);
+    if (!is_current(v, one) || v->unmapping || v->mapping.control >= 0) {
+        (void)close(fd);
+        return;
+    }
+    one->control = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    v->mapping.control = fd;
+}
+
 /* Nothing can be heard: the kernel answers at once. */
 static void look(struct volumes *e, struct volume *v, struct watched *one, struct mapping *m)
 {
@@ -286,6 +301,8 @@ static void look(struct volumes *e, struct volume *v, struct watched *one, struc
     struct error err;
     if (m->pid && !procs_alive(m->pid, m->pid_start))
         process_ended(e, v, one, m);
+    else if (m->control < 0 && m->mapper->connect)
+        reach(v, one, m);
     else if (m->mapper->health(m, &h, &err) == 0) {
         if (h.counted)
             h.stalled_ms = unanswered_ms(one, &h);

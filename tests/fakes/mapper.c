@@ -26,7 +26,7 @@ static struct entry {
 static unsigned next;
 static char refusal[128];
 static const struct mapper *used = &mapper_fuse;
-static bool waiting, controlled;
+static bool waiting, controlled, silent;
 static const char *lock_tag = MANAGED;
 static struct fake_asked asked_last;
 static int early; /* processes that wait for their image */
@@ -49,7 +49,14 @@ void fake_mappings_reset(void)
     next = 0;
     refusal[0] = '\0';
     used = &mapper_fuse;
-    waiting = false;
+    waiting = silent = false;
+}
+
+void fake_mappings_silent(bool so)
+{
+    fake_lock();
+    silent = so;
+    fake_unlock();
 }
 
 void fake_mapping_waits(void)
@@ -131,12 +138,9 @@ unsigned fake_minor_of_image(const char *image)
 struct fake_image *fake_mapping_image(const char *file, unsigned *minor)
 {
     static struct fake_image placeholder;
-    for (size_t i = 0; i < MAPPINGS; i++)
-        if (mappings[i].used && strcmp(mappings[i].m.file, file) == 0) {
-            *minor = (unsigned)i;
-            return mappings[i].going ? &placeholder : mappings[i].image;
-        }
-    return NULL;
+    if (!fake_mapping_minor(file, minor) || !mappings[*minor].used)
+        return NULL;
+    return mappings[*minor].going ? &placeholder : mappings[*minor].image;
 }
 
 struct fake_image *fake_minor_image(unsigned minor)
@@ -296,12 +300,17 @@ static int map(const struct mapper_host *host, const struct mapper_image *asked,
 }
 
 /* With the lock held. A mapping that is gone has nothing open. */
-static struct entry *entry_of(const struct mapping *m)
+static struct entry *by_id(const char *id)
 {
     for (size_t i = 0; i < MAPPINGS; i++)
-        if (mappings[i].used && strcmp(mappings[i].m.id, m->id) == 0)
+        if (mappings[i].used && strcmp(mappings[i].m.id, id) == 0)
             return &mappings[i];
     return NULL;
+}
+
+static struct entry *entry_of(const struct mapping *m)
+{
+    return by_id(m->id);
 }
 
 static int wait_closed(struct mapping *m, moment deadline, struct error *err)
@@ -470,6 +479,7 @@ static int find_all(const struct mapper_host *host, bool (*found)(void *arg, con
     for (size_t i = 0; rc == 0 && i < MAPPINGS; i++) {
         fake_lock();
         struct entry e = mappings[i];
+        e.used = e.used && !silent;
         fake_unlock();
         if (e.used && e.m.mapper->needs_cluster)
             e.m.address[0] = '\0';
@@ -479,13 +489,39 @@ static int find_all(const struct mapper_host *host, bool (*found)(void *arg, con
     return rc;
 }
 
+static int find_one(const struct mapper_host *host, const char *id, struct mapping *ret)
+{
+    (void)host;
+    (void)fake_call("mapper_find_one", id, NULL);
+    fake_lock();
+    const struct entry *e = silent ? NULL : by_id(id);
+    if (e)
+        *ret = e->m;
+    fake_unlock();
+    return e != NULL;
+}
+
+static int connect_again(const struct mapping *m)
+{
+    int ends[2], rc = fake_call("connect", m->name.image, NULL);
+    if (rc < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return -ECONNREFUSED;
+    fake_lock();
+    struct entry *e = entry_of(m);
+    int old = e ? e->speaks : ends[1];
+    if (e)
+        e->speaks = ends[1];
+    if (old)
+        (void)close(old);
+    fake_unlock();
+    return ends[0];
+}
+
 bool mapper_alive(const struct mapper_host *host, const char *id)
 {
-    bool alive = false;
     (void)host;
     fake_lock();
-    for (size_t i = 0; i < MAPPINGS; i++)
-        alive |= mappings[i].used && strcmp(mappings[i].m.id, id) == 0;
+    bool alive = by_id(id) != NULL;
     fake_unlock();
     return alive;
 }
@@ -506,6 +542,7 @@ const struct mapper mapper_fuse = {
     .waits = waits,
     .reattach = reattach,
     .find = find_all,
+    .find_one = find_one,
     .prepare = prepare,
     .start_early = start_early,
     .drop_early = drop_early,
@@ -529,6 +566,14 @@ static const struct mapper mapper_kernel = {
     .health = health,
     .find = find_all,
 };
+
+void fake_mapper_unconnected(void)
+{
+    static struct mapper one;
+    one = mapper_fuse;
+    one.connect = connect_again;
+    used = &one;
+}
 
 void fake_mapper_kernel(void)
 {

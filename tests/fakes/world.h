@@ -117,6 +117,10 @@ void fake_mapper_refuse(const char *why);
 void fake_mapper_kernel(void);
 /* Mappings are made from now on with a process to listen to: what fake_mapping_health says is news. */
 void fake_mapper_control(void);
+/* Mappings are made from now on with a process that is to be connected to first. */
+void fake_mapper_unconnected(void);
+/* Are alive, and cannot be looked at. */
+void fake_mappings_silent(bool so);
 /* The lock that a mapping takes has this tag from now on; NULL: it takes none. */
 void fake_mapper_locks_as(const char *tag);
 /* What the last mapping was asked for: may these do it, and with which passphrase ("": none)? */

@@ -13,6 +13,7 @@
 #include "fakes/engine.h"
 #include "volume/mounting.h"
 #include "volume/query.h"
+#include "volume/recover.h"
 #include "volume/stale.h"
 
 static const char *state_path(const struct fixture *f, const char *file)
@@ -61,6 +62,18 @@ static void expect_gone(struct fixture *f)
     assert_int_equal(fake_mapping_count(), 0);
     assert_int_equal(fake_mount_count(), 0);
     assert_int_equal(state_files(f), 0);
+}
+
+static bool is_lost(const struct volume *v, unsigned n)
+{
+    (void)n;
+    return v->lost && !v->busy && v->rung == RUNG_DETACHED;
+}
+
+static bool is_adopted(const struct volume *v, unsigned n)
+{
+    (void)n;
+    return !v->busy && v->rung == RUNG_MOUNTED && !v->lost;
 }
 
 static void a_mounted_volume_stays_mounted_and_keeps_its_holders(void **state)
@@ -157,6 +170,42 @@ static void what_is_gone_altogether_is_lost_and_the_next_one_has_it(void **state
     assert_int_equal(fixture_holders(f, "db"), 1);
     assert_int_equal(fixture_unmount(f, "db", "two", &err), 0);
     expect_gone(f);
+}
+
+/* Not found is not dead. */
+static void a_living_mapping_that_cannot_be_looked_at_is_left_as_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    for (int ends = 0; ends < 2; ends++) {
+        if (ends == 0) {
+            mount_and_leave(f);
+        } else {
+            assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+            fixture_settle(f);
+            fixture_stop(f);
+            fake_calls_reset();
+        }
+        fake_mappings_silent(true);
+        assert_int_equal(volumes_start(&f->settings, &f->engine, &err), 0);
+        fake_wait_count("mapper_find_one", 2);
+        struct volume *v = fixture_volume(f, "db");
+        assert_true(recover_is_at(v));
+        assert_false(v->lost);
+        assert_int_equal(v->rung, RUNG_MOUNTED);
+        registry_release(&f->engine->registry, v);
+        if (ends) {
+            fake_mapping_kill("db");
+            fake_image_find("rbd", "db")->deaf = true;
+            fixture_wait(f, "db", is_lost, 0);
+            assert_int_equal(fake_mount_count(), 0);
+        } else {
+            fake_mappings_silent(false);
+            fixture_wait(f, "db", is_adopted, 0);
+            assert_int_equal(fake_count("umount"), 0);
+        }
+        expect_gone(f);
+    }
 }
 
 static void a_mount_whose_answer_was_cut_off_is_undone(void **state)
@@ -390,6 +439,7 @@ int main(void)
         TEST(a_mount_during_the_descent_of_an_adopted_volume_knows_its_spec),
         TEST(what_was_unmounted_by_hand_is_mounted_again_for_its_holder),
         TEST(what_is_gone_altogether_is_lost_and_the_next_one_has_it),
+        TEST(a_living_mapping_that_cannot_be_looked_at_is_left_as_it_is),
         TEST(a_mount_whose_answer_was_cut_off_is_undone),
         TEST(files_of_another_boot_or_version_and_broken_ones_are_removed),
         TEST(what_was_mounted_over_it_is_neither_adopted_nor_taken_down),

@@ -14,6 +14,12 @@ static bool is_lost(const struct volume *v, unsigned n)
     return v->lost && !v->busy && v->rung == RUNG_DETACHED;
 }
 
+static bool is_connected(const struct volume *v, unsigned n)
+{
+    (void)n;
+    return v->mapping.control >= 0;
+}
+
 static bool is_stuck(const struct volume *v, unsigned wanted)
 {
     return (v->stuck_since != 0) == wanted;
@@ -94,6 +100,25 @@ static void a_process_that_hangs_up_has_ended(void **state)
     fake_mapping_health("db", &gone);
     fixture_wait(f, "db", is_lost, 0);
     expect_why(f, "its mapping process has ended");
+    unmounted(f);
+}
+
+static void one_without_a_connection_is_connected_to_as_soon_as_it_can_be(void **state)
+{
+    struct fixture *f = *state;
+    const struct mapping_health why = { .state = MAPPING_LOST, .why = "the cluster has fenced this client" };
+    struct error err;
+    fake_mapper_unconnected();
+    fake_fail("connect", -EAGAIN, 3);
+    fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    fixture_settle(f);
+    fake_wait_count("connect", 4);
+    fixture_wait(f, "db", is_connected, 0);
+    assert_true(is_well(f));
+    fake_mapping_health("db", &why);
+    fixture_wait(f, "db", is_lost, 0);
+    expect_why(f, "the cluster has fenced this client");
     unmounted(f);
 }
 
@@ -244,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_loss_is_heard_without_a_question),
         TEST(a_process_that_hangs_up_has_ended),
+        TEST(one_without_a_connection_is_connected_to_as_soon_as_it_can_be),
         TEST(a_question_without_an_answer_is_stuck_io),
         TEST(a_question_that_cannot_be_sent_is_none),
         TEST(a_count_that_does_not_grow_is_stuck_io),
