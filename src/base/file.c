@@ -61,6 +61,11 @@ int file_read_own(const char *path, size_t max, char **ret, size_t *len, struct 
     return read_whole(fd, path, max, ret, len, err);
 }
 
+bool file_was_not_read(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EIO || rc == -EACCES || rc == -EPERM;
+}
+
 int file_read_line(const char *path, char *buf, size_t size, struct error *err)
 {
     auto_free char *text = NULL;

@@ -2,6 +2,7 @@
 /* Small files: read whole, replaced as a whole. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -13,6 +14,10 @@ int file_read(const char *path, size_t max, char **ret, size_t *len, struct erro
 /* The same for a file that we have written ourselves: nothing is followed, and nothing waited for. -ELOOP and
  * -EINVAL: something else was put there. */
 int file_read_own(const char *path, size_t max, char **ret, size_t *len, struct error *err);
+
+/* Does this error of a read say nothing about the file, but that it could not be read now (no descriptors, no
+ * memory, the disk)? */
+bool file_was_not_read(int rc);
 
 /* Reads its first line into buf without the line end. */
 int file_read_line(const char *path, char *buf, size_t size, struct error *err);

@@ -11,13 +11,14 @@
 #include "base/text.h"
 #include "host/krbd.h"
 
-/* An attribute of a device. -ENODEV: not there. */
+/* An attribute of a device. -ENODEV: not there; others: could not look. */
 static int attribute(const char *root, unsigned number, const char *name, char *buf, size_t size)
 {
     char path[PATH_MAX];
     struct error ignored;
     (void)snprintf(path, sizeof path, "%s/devices/%u/%s", root, number, name);
-    return file_read_line(path, buf, size, &ignored) < 0 ? -ENODEV : 0;
+    int rc = file_read_line(path, buf, size, &ignored);
+    return rc < 0 && !file_was_not_read(rc) ? -ENODEV : rc;
 }
 
 static int attribute_number(const char *root, unsigned number, const char *name, long long *ret)
@@ -38,16 +39,20 @@ int krbd_read(const char *root, unsigned number, struct krbd_device *ret)
 {
     struct krbd_device d = { .number = number };
     long long major, minor, pool;
-    if (attribute_number(root, number, "major", &major) < 0 ||
-        attribute_number(root, number, "minor", &minor) < 0 ||
-        attribute_number(root, number, "pool_id", &pool) < 0 ||
-        attribute(root, number, "cluster_fsid", d.fsid, sizeof d.fsid) < 0 ||
-        attribute(root, number, "image_id", d.image_id, sizeof d.image_id) < 0 ||
-        attribute(root, number, "current_snap", d.snap, sizeof d.snap) < 0 ||
-        attribute(root, number, "client_addr", d.address, sizeof d.address) < 0)
-        return -ENODEV;
+    int rc;
+    if ((rc = attribute_number(root, number, "major", &major)) < 0 ||
+        (rc = attribute_number(root, number, "minor", &minor)) < 0 ||
+        (rc = attribute_number(root, number, "pool_id", &pool)) < 0 ||
+        (rc = attribute(root, number, "cluster_fsid", d.fsid, sizeof d.fsid)) < 0 ||
+        (rc = attribute(root, number, "image_id", d.image_id, sizeof d.image_id)) < 0 ||
+        (rc = attribute(root, number, "current_snap", d.snap, sizeof d.snap)) < 0 ||
+        (rc = attribute(root, number, "client_addr", d.address, sizeof d.address)) < 0)
+        return rc;
     /* Kernels before 4.19 know no namespaces, and have no such file. */
-    if (attribute(root, number, "pool_ns", d.ns, sizeof d.ns) < 0)
+    rc = attribute(root, number, "pool_ns", d.ns, sizeof d.ns);
+    if (rc < 0 && rc != -ENODEV)
+        return rc;
+    if (rc < 0)
         d.ns[0] = '\0';
     d.major = (unsigned)major;
     d.minor = (unsigned)minor;
@@ -60,12 +65,20 @@ int krbd_find(const char *root, const char *fsid, int64_t pool_id, const char *n
               struct krbd_device *ret)
 {
     char path[PATH_MAX];
+    int unseen = 0; /* why one could not be looked at */
     (void)snprintf(path, sizeof path, "%s/devices", root);
     auto_dir DIR *dir = opendir(path);
-    for (const struct dirent *e; dir && (e = readdir(dir));) {
+    if (!dir)
+        return errno == ENOENT ? 0 : -errno; /* no driver */
+    for (const struct dirent *e; (e = readdir(dir));) {
         struct krbd_device d;
         uint32_t number;
-        if (text_parse_u32(e->d_name, UINT32_MAX, &number) < 0 || krbd_read(root, number, &d) < 0)
+        if (text_parse_u32(e->d_name, UINT32_MAX, &number) < 0)
+            continue;
+        int rc = krbd_read(root, number, &d);
+        if (rc < 0 && rc != -ENODEV)
+            unseen = rc;
+        if (rc < 0)
             continue;
         if (strcmp(d.fsid, fsid) == 0 && d.pool_id == pool_id && strcmp(d.ns, ns) == 0 &&
             strcmp(d.image_id, image_id) == 0 && strcmp(d.snap, "-") == 0) {
@@ -73,7 +86,7 @@ int krbd_find(const char *root, const char *fsid, int64_t pool_id, const char *n
             return 1;
         }
     }
-    return 0;
+    return unseen;
 }
 
 /* Bits of an image's features (librbd's rbd/features.h), in its order. */

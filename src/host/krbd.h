@@ -23,10 +23,11 @@ struct krbd_device {
     char address[ADDRESS_MAX];    /* of its client: as a lock's owner, and as blocklist entries name it */
 };
 
-/* 0, or -ENODEV: there is no mapping of this number (any more). */
+/* 0; -ENODEV: there is no mapping of this number (any more); others: could not look (-EMFILE). */
 int krbd_read(const char *root, unsigned number, struct krbd_device *ret);
 
-/* The mapping of this image itself (not of a snapshot). By its ids, since names change. 1: found, 0: none. */
+/* The mapping of this image itself (not of a snapshot). By its ids, since names change. 1: found; 0:
+ * none; negative: could not look. */
 int krbd_find(const char *root, const char *fsid, int64_t pool_id, const char *ns, const char *image_id,
               struct krbd_device *ret);
 

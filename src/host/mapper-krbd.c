@@ -45,13 +45,20 @@ static int find_recorded(const struct mapping_record *r, struct krbd_device *ret
     return krbd_find(KRBD_SYSFS, r->fsid, r->pool_id, r->name.ns, r->image_id, ret);
 }
 
+/* What is not known to be gone may be there. Never -ENODEV or -ENOENT. */
+static int cannot_look(const char *image, int rc, struct error *err)
+{
+    return error_set(err, -EAGAIN, "cannot look whether the kernel has '%s' mapped: %s", image,
+                     error_text(rc));
+}
+
 /* ---- down */
 
 /* Until the device is gone from sysfs. */
 static int wait_removed(unsigned number, moment deadline, struct error *err)
 {
     struct krbd_device d;
-    while (krbd_read(KRBD_SYSFS, number, &d) == 0) {
+    while (krbd_read(KRBD_SYSFS, number, &d) != -ENODEV) {
         if (clock_left_ms(deadline) == 0)
             return error_set(err, -ETIMEDOUT, "the kernel is still taking /dev/rbd%u away", number);
         clock_pause_ms(PAUSE_MS);
@@ -118,7 +125,11 @@ static int undo(const char *run_dir, const struct mapping_record *r, moment dead
                                " does not show what it is at (does its cgroup have memory left?); it is "
                                "tried again",
                                r->name.image);
-    int rc = find_recorded(r, &d) == 1 ? device_remove(r->mapping, d.number, false, deadline, err) : 0;
+    int rc = find_recorded(r, &d);
+    if (rc < 0)
+        return cannot_look(r->name.image, rc, err);
+    if (rc == 1)
+        rc = device_remove(r->mapping, d.number, false, deadline, err);
     if (rc == 0)
         mapping_record_remove(run_dir, KIND, r->mapping);
     return rc;
@@ -135,7 +146,7 @@ static void *undo_later(void *arg)
     struct mapping_record still;
     struct error err;
     /* The record goes when another Mount of the volume was quicker. */
-    while (mapping_record_read(l->run_dir, KIND, l->record.mapping, &still) == 1 &&
+    while (mapping_record_read(l->run_dir, KIND, l->record.mapping, &still, &err) != 0 &&
            undo(l->run_dir, &l->record, clock_in_ms(UNDO_MS), &err) < 0)
         clock_pause_ms(LATER_MS);
     free(l);
@@ -195,7 +206,10 @@ static int clear_leftover(const struct mapper_host *host, const struct mapper_im
         rc = undo(host->run_dir, &l.record, deadline, err);
     if (rc < 0)
         return rc;
-    if (krbd_find(KRBD_SYSFS, c->fsid, c->pool_id, image->name->ns, image->id, &d) == 1)
+    rc = krbd_find(KRBD_SYSFS, c->fsid, c->pool_id, image->name->ns, image->id, &d);
+    if (rc < 0)
+        return cannot_look(image->name->image, rc, err);
+    if (rc == 1)
         return error_set(err, -EBUSY,
                          "mapped on this host already as /dev/rbd%u, not by this rbdvol; `rbd unmap "
                          "/dev/rbd%u` takes it away",
@@ -342,17 +356,20 @@ static unsigned number_of(const struct mapping *m)
     return n;
 }
 
-/* Is it in the kernel? Its client's address, ip:port/nonce, is no other mapping's. */
-static bool is_there(const struct mapping *m, struct krbd_device *d)
+/* Is it in the kernel? Its client's address, ip:port/nonce, is no other mapping's. 1: yes; 0: no; negative:
+ * could not look. */
+static int is_there(const struct mapping *m, struct krbd_device *d)
 {
-    return m->device[0] && krbd_read(KRBD_SYSFS, number_of(m), d) == 0 &&
-           strcmp(d->image_id, m->image_id) == 0 && (!m->address[0] || strcmp(d->address, m->address) == 0);
+    int rc = m->device[0] ? krbd_read(KRBD_SYSFS, number_of(m), d) : -ENODEV;
+    if (rc < 0)
+        return rc == -ENODEV ? 0 : rc;
+    return strcmp(d->image_id, m->image_id) == 0 && (!m->address[0] || strcmp(d->address, m->address) == 0);
 }
 
 static int krbd_verify(const struct mapping *m, const struct device_node *node, struct error *err)
 {
     struct krbd_device d;
-    if (is_there(m, &d) && d.major == node->major && d.minor == node->minor)
+    if (is_there(m, &d) == 1 && d.major == node->major && d.minor == node->minor)
         return 0;
     return error_set(err, -ENODEV, "%s is not the mapping of '%s' any more", node->path, m->name.image);
 }
@@ -360,7 +377,11 @@ static int krbd_verify(const struct mapping *m, const struct device_node *node, 
 static int krbd_unmap(const struct mapper_host *host, struct mapping *m, moment deadline, struct error *err)
 {
     struct krbd_device d;
-    int rc = is_there(m, &d) ? device_remove(m->id, d.number, m->fenced, deadline, err) : 0;
+    int rc = is_there(m, &d);
+    if (rc < 0)
+        return cannot_look(m->name.image, rc, err);
+    if (rc == 1)
+        rc = device_remove(m->id, d.number, m->fenced, deadline, err);
     m->going =
         m->going || rc == 0 || rc == -ETIMEDOUT; /* the kernel may be at it still, and opens it no more */
     if (rc == 0)
@@ -371,10 +392,10 @@ static int krbd_unmap(const struct mapper_host *host, struct mapping *m, moment 
 static int krbd_health(struct mapping *m, struct mapping_health *ret, struct error *err)
 {
     struct krbd_device d;
-    (void)err;
     *ret = (struct mapping_health){ .state = MAPPING_GONE };
-    if (!is_there(m, &d))
-        return 0;
+    int rc = is_there(m, &d);
+    if (rc <= 0)
+        return rc < 0 ? cannot_look(m->name.image, rc, err) : 0;
     /* A client that was fenced looks like any other from here: its I/O fails. The lock's owner tells. */
     ret->state = MAPPING_READY;
     ret->opens = 1;
@@ -386,6 +407,7 @@ struct search {
     const struct mapper_host *host;
     bool (*found)(void *arg, const struct mapping *m);
     void *arg;
+    int unseen; /* why one could not be looked for */
 };
 
 static bool search_record(void *arg, const struct mapping_record *r)
@@ -393,13 +415,16 @@ static bool search_record(void *arg, const struct mapping_record *r)
     struct search *s = arg;
     struct krbd_device d;
     struct mapping m;
-    pid_t pid;
+    pid_t pid = 0;
     bool ended = writer_end(r->mapping, clock_in_ms(END_MS), &pid) == 0;
-    if (ended && find_recorded(r, &d) == 1) {
+    int there = find_recorded(r, &d);
+    if (there < 0) {
+        s->unseen = there;
+    } else if (there == 1 && (ended || !pid)) {
+        /* Any helper that does not show what it is at might be its writer, and is as a rule not: the device
+         * is there, and may be mounted. A Mount looks again. */
         mapping_fill(&m, r, &d);
-        if (!s->found(s->arg, &m))
-            log_warning("leaving a mapping alone pool=%s image=%s device=%s", r->name.pool, r->name.image,
-                        m.device);
+        (void)s->found(s->arg, &m); /* who refuses says so */
     } else {
         undo_surely(s->host->run_dir, r);
     }
@@ -410,16 +435,23 @@ static int krbd_look(const struct mapper_host *host, bool (*found)(void *arg, co
                      void *arg, struct error *err)
 {
     struct search s = { .host = host, .found = found, .arg = arg };
+    struct error also;
     int rc = mapping_record_sweep(host->run_dir, KIND, err);
-    return rc < 0 ? rc : mapping_record_each(host->run_dir, KIND, search_record, &s, err);
+    int each = mapping_record_each(host->run_dir, KIND, search_record, &s, rc < 0 ? &also : err);
+    if (rc == 0 && each == 0 && s.unseen < 0)
+        return error_set(err, s.unseen, "cannot look for mappings of krbd: %s", error_text(s.unseen));
+    return rc < 0 ? rc : each;
 }
 
 static bool krbd_alive(const struct mapper_host *host, const char *id)
 {
     struct mapping_record r;
     struct krbd_device d;
-    return krbd_writer(id, NULL) != 0 ||
-           (mapping_record_read(host->run_dir, KIND, id, &r) == 1 && find_recorded(&r, &d) == 1);
+    struct error ignored;
+    if (krbd_writer(id, NULL) != 0)
+        return true;
+    int rc = mapping_record_read(host->run_dir, KIND, id, &r, &ignored);
+    return rc == 1 ? find_recorded(&r, &d) != 0 : rc < 0; /* nor could it be said that it is not */
 }
 
 const struct mapper mapper_krbd = {

@@ -485,8 +485,10 @@ static int nbd_find(const struct mapper_host *host, bool (*found)(void *arg, con
                     void *arg, struct error *err)
 {
     struct search s = { .host = host, .found = found, .arg = arg };
+    struct error also;
     int rc = mapping_record_sweep(host->run_dir, KIND, err);
-    return rc < 0 ? rc : mapping_record_each(host->run_dir, KIND, search_record, &s, err);
+    int each = mapping_record_each(host->run_dir, KIND, search_record, &s, rc < 0 ? &also : err);
+    return rc < 0 ? rc : each;
 }
 
 const struct mapper mapper_nbd = {

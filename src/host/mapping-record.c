@@ -50,10 +50,13 @@ void mapping_record_remove(const char *run_dir, const char *kind, const char *ma
 
 static int decode(const char *text, const char *boot_id, struct mapping_record *r)
 {
-    json_auto_t *j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t why;
+    json_auto_t *j = json_loads(text, JSON_REJECT_DUPLICATES, &why);
     const char *boot, *pool, *ns, *image, *id, *fsid;
     int version, ro;
     json_int_t pool_id;
+    if (!j && json_error_code(&why) == json_error_out_of_memory)
+        return -ENOMEM;
     if (!j || json_unpack(j, "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b}", "version", &version, "boot_id",
                           &boot, "pool", &pool, "namespace", &ns, "image", &image, "image_id", &id, "fsid",
                           &fsid, "pool_id", &pool_id, "ro", &ro) < 0)
@@ -72,20 +75,27 @@ static int decode(const char *text, const char *boot_id, struct mapping_record *
 }
 
 int mapping_record_read(const char *run_dir, const char *kind, const char *mapping,
-                        struct mapping_record *ret)
+                        struct mapping_record *ret, struct error *err)
 {
     char path[PATH_MAX];
-    struct error ignored;
     struct identity host;
     struct mapping_record r = { 0 };
     auto_free char *text = NULL;
     path_of(run_dir, kind, mapping, path);
     (void)snprintf(r.mapping, sizeof r.mapping, "%s", mapping);
-    if (identity_read(&host, &ignored) < 0 || file_read_own(path, RECORD_MAX, &text, NULL, &ignored) < 0 ||
-        decode(text, host.boot_id, &r) < 0)
-        return 0;
-    *ret = r;
-    return 1;
+    int rc = identity_read(&host, err);
+    if (rc < 0)
+        return rc == -ENOENT ? (err->code = -EIO) : rc;
+    rc = file_read_own(path, RECORD_MAX, &text, NULL, err);
+    if (file_was_not_read(rc))
+        return rc;
+    if (rc == 0)
+        rc = decode(text, host.boot_id, &r);
+    if (rc == -ENOMEM)
+        return error_set(err, rc, "cannot read %s: out of memory", path);
+    if (rc == 0)
+        *ret = r;
+    return rc == 0;
 }
 
 /* "<id>.<kind>": the id, and in *whole that nothing follows (a write that was cut off, output). False:
@@ -114,22 +124,28 @@ int mapping_record_each(const char *run_dir, const char *kind,
                         struct error *err)
 {
     char id[MAPPING_ID_LEN + 1];
+    int rc = 0;
     auto_dir DIR *dir = open_dir(run_dir, err);
     if (!dir)
         return err->code;
     for (const struct dirent *e; (e = readdir(dir));) {
         struct mapping_record r;
         bool whole;
-        if (id_of(e->d_name, kind, id, &whole) && whole && mapping_record_read(run_dir, kind, id, &r) == 1 &&
-            visit(arg, &r))
-            break;
+        if (!id_of(e->d_name, kind, id, &whole) || !whole)
+            continue;
+        int one = mapping_record_read(run_dir, kind, id, &r, err);
+        if (one == 1 && visit(arg, &r))
+            return 0;
+        if (one < 0)
+            rc = one;
     }
-    return 0;
+    return rc;
 }
 
 int mapping_record_sweep(const char *run_dir, const char *kind, struct error *err)
 {
     char id[MAPPING_ID_LEN + 1], path[PATH_MAX];
+    int rc = 0;
     auto_dir DIR *dir = open_dir(run_dir, err);
     if (!dir)
         return err->code;
@@ -138,10 +154,13 @@ int mapping_record_sweep(const char *run_dir, const char *kind, struct error *er
         bool whole;
         if (!id_of(e->d_name, kind, id, &whole))
             continue;
-        if (whole && mapping_record_read(run_dir, kind, id, &r) == 1)
+        int one = whole ? mapping_record_read(run_dir, kind, id, &r, err) : 0;
+        if (one < 0)
+            rc = one;
+        if (one != 0)
             continue;
         if (snprintf(path, sizeof path, "%s/%s", run_dir, e->d_name) < (int)sizeof path)
             (void)unlink(path);
     }
-    return 0;
+    return rc;
 }

@@ -19,14 +19,16 @@ int mapping_record_write(const char *run_dir, const char *kind, const struct map
                          struct error *err);
 void mapping_record_remove(const char *run_dir, const char *kind, const char *mapping);
 
-/* 1: read; 0: there is none of this boot. */
+/* 1: read; 0: there is none of this boot; negative: it could not be read (-EMFILE), so nobody knows. */
 int mapping_record_read(const char *run_dir, const char *kind, const char *mapping,
-                        struct mapping_record *ret);
+                        struct mapping_record *ret, struct error *err);
 
-/* Calls visit() with each record of this boot until it returns true. */
+/* Calls visit() with each record of this boot until it returns true. Negative: it never did, and not all of
+ * them could be read. */
 int mapping_record_each(const char *run_dir, const char *kind,
                         bool (*visit)(void *arg, const struct mapping_record *r), void *arg,
                         struct error *err);
 
-/* At start, when nobody writes any: removes what another boot, or a write that was cut off, has left. */
+/* At start, when nobody writes any: removes what another boot, or a write that was cut off, has left.
+ * Negative: one could not be read, and stays. */
 int mapping_record_sweep(const char *run_dir, const char *kind, struct error *err);

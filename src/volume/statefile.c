@@ -128,25 +128,34 @@ static int decode(const struct volumes *e, const json_t *j, struct state *s)
     return 0;
 }
 
-static void load(struct volumes *e, const char *path, void (*visit)(struct volumes *e, const struct state *s))
+/* Only what was read, and is not ours, is removed. */
+static int load(struct volumes *e, const char *path, void (*visit)(struct volumes *e, const struct state *s),
+                struct error *err)
 {
-    struct error err;
     struct state s;
+    json_error_t why;
     auto_free char *text = NULL;
     json_auto_t *j = NULL;
-    if (file_read_own(path, STATE_MAX, &text, NULL, &err) == 0)
-        j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    int rc = file_read_own(path, STATE_MAX, &text, NULL, err);
+    if (file_was_not_read(rc))
+        return rc;
+    if (rc == 0)
+        j = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    if (rc == 0 && !j && json_error_code(&why) == json_error_out_of_memory)
+        return error_set(err, -ENOMEM, "cannot read %s: out of memory", path);
     if (decode(e, j, &s) < 0) {
         log_notice("removing a state file of another boot or version path=%s", path);
         (void)unlink(path);
-        return;
+        return 0;
     }
     visit(e, &s);
+    return 0;
 }
 
 int statefile_each(struct volumes *e, void (*visit)(struct volumes *e, const struct state *s),
                    struct error *err)
 {
+    int rc = 0;
     auto_dir DIR *dir = opendir(e->volumes_dir);
     if (!dir)
         return error_set(err, -errno, "cannot read %s: %s", e->volumes_dir, error_text(errno));
@@ -157,9 +166,9 @@ int statefile_each(struct volumes *e, void (*visit)(struct volumes *e, const str
             snprintf(path, sizeof path, "%s/%s", e->volumes_dir, d->d_name) >= PATH_MAX)
             continue;
         if (n > strlen(SUFFIX) && strcmp(d->d_name + n - strlen(SUFFIX), SUFFIX) == 0)
-            load(e, path, visit);
+            rc = load(e, path, visit, err) < 0 ? err->code : rc;
         else
             (void)unlink(path); /* what a write that was cut off has left */
     }
-    return 0;
+    return rc;
 }

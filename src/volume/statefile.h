@@ -20,6 +20,7 @@ struct state {
     struct volume_loss loss;
 };
 
-/* Calls visit() for each file of this boot; removes files of other boots and what cannot be read. */
+/* Calls visit() for each file of this boot; removes files of other boots and what is none. Negative: one
+ * could not be read (-EMFILE), and stays. */
 int statefile_each(struct volumes *e, void (*visit)(struct volumes *e, const struct state *s),
                    struct error *err);

@@ -69,7 +69,7 @@ static bool visit(void *arg, const struct mapping_record *r)
         (r->name.ns[0] && !text_is_name(r->name.ns)) || strcmp(r->mapping, MAPPING) != 0)
         abort();
     if (mapping_record_write(dir, KIND, r, &err) < 0 ||
-        mapping_record_read(dir, KIND, MAPPING, &again) != 1 || !same(r, &again))
+        mapping_record_read(dir, KIND, MAPPING, &again, &err) != 1 || !same(r, &again))
         abort();
     return true;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,6 +96,37 @@ static void a_kernel_without_namespaces_has_no_such_file(void **state)
     (void)snprintf(path, sizeof path, "%s/devices/0/pool_ns", root);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(krbd_find(root, FSID, 7, "", "10f", &d), 1);
+}
+
+/* So many more descriptors can be had, and no others; -1: any number again. */
+static void leave_descriptors(int n)
+{
+    static struct rlimit all;
+    if (!all.rlim_cur)
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct rlimit few = { (rlim_t)next + (rlim_t)n, all.rlim_max };
+    if (next >= 0)
+        (void)close(next);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, n < 0 ? &all : &few), 0);
+}
+
+static void what_could_not_be_looked_at_is_not_gone(void **state)
+{
+    struct krbd_device d;
+    int read, found[2];
+    (void)state;
+    add_device(3, "10f\n", "\n", "-\n");
+    leave_descriptors(0);
+    read = krbd_read(root, 3, &d);
+    found[0] = krbd_find(root, FSID, 7, "", "10f", &d);
+    leave_descriptors(-1);
+    leave_descriptors(1);
+    found[1] = krbd_find(root, FSID, 7, "", "10f", &d);
+    leave_descriptors(-1);
+    assert_int_equal(read, -EMFILE);
+    assert_int_equal(found[0], -EMFILE);
+    assert_int_equal(found[1], -EMFILE);
 }
 
 static void half_a_mapping_is_none(void **state)
@@ -286,9 +318,9 @@ static void a_record_is_of_this_boot_or_none(void **state)
                                                .fsid = FSID,
                                                .pool_id = 7 };
     (void)state;
-    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found), 0);
+    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found, &err), 0);
     assert_int_equal(mapping_record_write(root, "krbd", &r, &err), 0);
-    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found), 1);
+    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found, &err), 1);
     assert_string_equal(found.name.ns, "t1");
     assert_int_equal(found.pool_id, 7);
     put("fedcba9876543210.krbd",
@@ -312,7 +344,26 @@ static void a_record_is_of_this_boot_or_none(void **state)
     (void)snprintf(path, sizeof path, "%s/0123456789abcdee.sock", root);
     assert_int_equal(access(path, F_OK), 0); /* another mapper's */
     mapping_record_remove(root, "krbd", r.mapping);
-    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found), 0);
+    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found, &err), 0);
+}
+
+static void a_record_that_cannot_be_read_stays(void **state)
+{
+    struct error err;
+    struct mapping_record found = { 0 }, r = { .mapping = "0123456789abcdef",
+                                               .name = { "rbd", "", "db" },
+                                               .image_id = "10f" };
+    (void)state;
+    assert_int_equal(mapping_record_write(root, "krbd", &r, &err), 0);
+    leave_descriptors(1); /* the directory's */
+    int each = mapping_record_each(root, "krbd", take_record, &found, &err);
+    int sweep = mapping_record_sweep(root, "krbd", &err);
+    leave_descriptors(-1);
+    assert_int_equal(each, -EMFILE);
+    assert_int_equal(sweep, -EMFILE);
+    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found, &err), 1);
+    assert_int_equal(mapping_record_sweep(root, "krbd", &err), 0);
+    assert_int_equal(mapping_record_read(root, "krbd", r.mapping, &found, &err), 1);
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_root, remove_root)
@@ -322,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_mapping_is_found_by_all_its_ids),
         CASE(a_kernel_without_namespaces_has_no_such_file),
+        CASE(what_could_not_be_looked_at_is_not_gone),
         CASE(half_a_mapping_is_none),
         CASE(the_driver_may_not_be_there),
         CASE(the_message_has_the_command_that_takes_the_features_away),
@@ -332,6 +384,7 @@ int main(void)
         CASE(a_write_that_hangs_ends_at_its_deadline),
         cmocka_unit_test(what_was_answered_is_told_from_what_was_not),
         CASE(a_record_is_of_this_boot_or_none),
+        CASE(a_record_that_cannot_be_read_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,19 +2,23 @@
 /* What a daemon finds at its start: files, mappers and mounts of the one before it. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/identity.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
 #include "volume/mounting.h"
 #include "volume/query.h"
 #include "volume/recover.h"
 #include "volume/stale.h"
+#include "volume/statefile.h"
 
 static const char *state_path(const struct fixture *f, const char *file)
 {
@@ -276,6 +280,40 @@ static void files_of_another_boot_or_version_and_broken_ones_are_removed(void **
     assert_true(fixture_forgotten(f, "db"));
 }
 
+static unsigned visited;
+
+static void visit_state(struct volumes *e, const struct state *s)
+{
+    (void)e;
+    (void)s;
+    visited++;
+}
+
+static void a_state_file_that_cannot_be_read_stays(void **state)
+{
+    struct fixture *f = *state;
+    static struct volumes engine;
+    struct error err;
+    struct rlimit all, few;
+    mount_and_leave(f);
+    (void)snprintf(engine.volumes_dir, sizeof engine.volumes_dir, "%s/volumes", f->settings.state_dir);
+    assert_int_equal(identity_read(&engine.host, &err), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    few = (struct rlimit){ (rlim_t)next + 1, all.rlim_max }; /* the directory's descriptor, and no more */
+    (void)close(next);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int rc = statefile_each(&engine, visit_state, &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+    assert_int_equal(rc, -EMFILE);
+    assert_int_equal(visited, 0);
+    assert_int_equal(state_files(f), 1);
+    assert_int_equal(statefile_each(&engine, visit_state, &err), 0);
+    assert_int_equal(visited, 1);
+    fixture_start(f);
+    expect_gone(f);
+}
+
 static void what_was_mounted_over_it_is_neither_adopted_nor_taken_down(void **state)
 {
     struct fixture *f = *state;
@@ -442,6 +480,7 @@ int main(void)
         TEST(a_living_mapping_that_cannot_be_looked_at_is_left_as_it_is),
         TEST(a_mount_whose_answer_was_cut_off_is_undone),
         TEST(files_of_another_boot_or_version_and_broken_ones_are_removed),
+        TEST(a_state_file_that_cannot_be_read_stays),
         TEST(what_was_mounted_over_it_is_neither_adopted_nor_taken_down),
         TEST(a_used_volume_without_a_state_file_stays),
         TEST(a_mapper_without_a_state_file_is_taken_down),
