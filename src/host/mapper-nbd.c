@@ -63,47 +63,60 @@ static void files_remove(const char *run_dir, const char *mapping)
 
 /* ---- its process, and its device */
 
-static bool device_attribute(const char *device, const char *name, char text[static 64])
+/* 1: read; 0: the device has it not; negative: could not look (-EMFILE). */
+static int device_attribute(const char *device, const char *name, char text[static 64])
 {
     char path[PATH_MAX];
     struct error ignored;
     (void)snprintf(path, sizeof path, "/sys/block/%s/%s", device + strlen("/dev/"), name);
-    return file_read_line(path, text, 64, &ignored) == 0;
+    int rc = file_read_line(path, text, 64, &ignored);
+    return rc == 0 ? 1 : file_was_not_read(rc) ? rc : 0;
 }
 
 /* Is this device configured, and for this mapping? By the cookie, which also outlives rbd-nbd; where rbd-nbd
- * could not use netlink there is none, but then the device goes with its process. */
-static bool is_device_of(const char *device, const char *mapping, pid_t pid)
+ * could not use netlink there is none, but then the device goes with its process. 1: yes; 0: no; negative:
+ * could not look. */
+static int is_device_of(const char *device, const char *mapping, pid_t pid)
 {
     char text[64];
-    if (!device_attribute(device, "size", text) || strtoll(text, NULL, 10) <= 0)
-        return false;
-    if (device_attribute(device, "backend", text))
-        return strcmp(text, mapping) == 0;
-    return pid && device_attribute(device, "pid", text) && strtoll(text, NULL, 10) == pid;
+    int rc = device_attribute(device, "size", text);
+    if (rc != 1 || strtoll(text, NULL, 10) <= 0)
+        return rc < 0 ? rc : 0;
+    rc = device_attribute(device, "backend", text);
+    if (rc != 0)
+        return rc < 0 ? rc : strcmp(text, mapping) == 0;
+    rc = pid ? device_attribute(device, "pid", text) : 0;
+    return rc == 1 ? strtoll(text, NULL, 10) == pid : rc;
 }
 
-/* The mapping's device: 1 found. */
+/* The mapping's device. 1: found; 0: there is none; negative: could not look. */
 static int device_of(const char *mapping, pid_t pid, char *device, size_t size)
 {
+    int rc, unseen = 0;
     auto_dir DIR *dir = opendir("/sys/block");
-    for (const struct dirent *e; dir && (e = readdir(dir));) {
+    if (!dir)
+        return -errno;
+    for (const struct dirent *e; (e = readdir(dir));) {
         char path[NAME_MAX + 8];
         (void)snprintf(path, sizeof path, "/dev/%s", e->d_name);
-        if (strncmp(e->d_name, "nbd", 3) != 0 || !is_device_of(path, mapping, pid))
+        if (strncmp(e->d_name, "nbd", 3) != 0 || (rc = is_device_of(path, mapping, pid)) == 0)
             continue;
+        if (rc < 0) {
+            unseen = rc;
+            continue;
+        }
         (void)snprintf(device, size, "%s", path);
         return 1;
     }
-    return 0;
+    return unseen;
 }
 
 /* Of a process that hangs the kernel still tells which device it has. */
 static bool is_driven_by(pid_t pid, const char *mapping)
 {
     char device[32], text[64];
-    return device_of(mapping, pid, device, sizeof device) == 1 && device_attribute(device, "pid", text) &&
-           strtoll(text, NULL, 10) == pid;
+    return device_of(mapping, pid, device, sizeof device) == 1 &&
+           device_attribute(device, "pid", text) == 1 && strtoll(text, NULL, 10) == pid;
 }
 
 struct process {
@@ -296,15 +309,18 @@ static bool is_alive(const struct mapping *m)
     return m->pid && procs_alive(m->pid, m->pid_start);
 }
 
-/* Is the device (still) of this mapping? */
-static bool is_there(const struct mapping *m)
+/* Is the device (still) of this mapping? 1: yes; 0: no; negative: could not look, and err says so. */
+static int is_there(const struct mapping *m, struct error *err)
 {
-    return m->device[0] && is_device_of(m->device, m->id, m->pid);
+    int rc = m->device[0] ? is_device_of(m->device, m->id, m->pid) : 0;
+    return rc < 0 ? error_set(err, -EAGAIN, "cannot look whether %s is still the mapping of '%s': %s",
+                              m->device, m->name.image, error_text(rc))
+                  : rc;
 }
 
 static int nbd_verify(const struct mapping *m, const struct device_node *node, struct error *err)
 {
-    if (is_alive(m) && is_there(m) && strcmp(node->path, m->device) == 0)
+    if (is_alive(m) && is_there(m, err) == 1 && strcmp(node->path, m->device) == 0)
         return 0;
     return error_set(err, -ENODEV, "%s is not the mapping of '%s' any more", node->path, m->name.image);
 }
@@ -336,8 +352,9 @@ static int open_exclusively(const struct mapping *m, struct error *err)
  * namespace, has it exclusively. */
 static int nbd_wait_closed(struct mapping *m, moment deadline, struct error *err)
 {
-    int rc = 0;
-    while (is_there(m) && (rc = open_exclusively(m, err)) == -EBUSY && clock_left_ms(deadline) > 0)
+    int rc;
+    while ((rc = is_there(m, err)) == 1 && (rc = open_exclusively(m, err)) == -EBUSY &&
+           clock_left_ms(deadline) > 0)
         clock_pause_ms(PAUSE_MS);
     return rc;
 }
@@ -368,13 +385,18 @@ static int disconnect(const struct mapping *m, moment deadline, struct error *er
 
 static int nbd_unmap(const struct mapper_host *host, struct mapping *m, moment deadline, struct error *err)
 {
+    struct error ignored;
     bool lived = is_alive(m);
-    int rc = is_there(m) ? open_exclusively(m, err) : 0;
-    if (rc == 0 && is_there(m)) {
+    int rc = is_there(m, err);
+    if (rc == 1)
+        rc = open_exclusively(m, err);
+    if (rc == 0)
+        rc = is_there(m, err);
+    if (rc == 1) {
         rc = disconnect(m, deadline, err);
         m->going = rc == 0 || rc == -ETIMEDOUT;
     }
-    m->going = m->going || !is_there(m);
+    m->going = m->going || is_there(m, &ignored) == 0;
     if (rc == 0 && wait_gone(m, deadline) < 0)
         rc = error_set(err, -ETIMEDOUT, "rbd-nbd (pid %d) does not end", (int)m->pid);
     if (rc < 0)
@@ -389,11 +411,14 @@ static int nbd_unmap(const struct mapper_host *host, struct mapping *m, moment d
         m->name.image);
 }
 
-/* Only the kernel's netlink, which gives the device its cookie, lets another process take it over. */
+/* Only the kernel's netlink, which gives the device its cookie, lets another process take it over. Where that
+ * could not be looked at, reattach() tells. */
 static bool nbd_waits(const struct mapping *m)
 {
     char text[64];
-    return !m->ro && !is_alive(m) && is_there(m) && device_attribute(m->device, "backend", text);
+    struct error ignored;
+    return !m->ro && !is_alive(m) && is_there(m, &ignored) != 0 &&
+           device_attribute(m->device, "backend", text) != 0;
 }
 
 static int nbd_reattach(const struct mapper_host *host, const struct mapper_image *image, struct mapping *m,
@@ -414,15 +439,16 @@ static int nbd_fail(const struct mapping *m, struct error *err)
 {
     if (is_alive(m))
         (void)kill(m->pid, SIGKILL);
-    return is_there(m) ? disconnect(m, clock_in_ms(TELL_MS), err) : 0;
+    int rc = is_there(m, err);
+    return rc == 1 ? disconnect(m, clock_in_ms(TELL_MS), err) : rc;
 }
 
 static int nbd_health(struct mapping *m, struct mapping_health *ret, struct error *err)
 {
-    (void)err;
     *ret = (struct mapping_health){ .state = MAPPING_GONE };
-    if (!is_alive(m) || !is_there(m))
-        return 0;
+    int rc = is_alive(m) ? is_there(m, err) : 0;
+    if (rc <= 0)
+        return rc;
     ret->state = MAPPING_READY; /* whether it was fenced, the lock's owner tells */
     ret->opens = 1;
     blockstat_fill(m->device, ret);
@@ -455,6 +481,7 @@ struct search {
     const struct mapper_host *host;
     bool (*found)(void *arg, const struct mapping *m);
     void *arg;
+    int unseen; /* why one could not be looked for */
 };
 
 static bool search_record(void *arg, const struct mapping_record *r)
@@ -464,20 +491,15 @@ static bool search_record(void *arg, const struct mapping_record *r)
     memcpy(m.id, r->mapping, sizeof m.id);
     memcpy(m.image_id, r->image_id, sizeof m.image_id);
     int rc = process_of(r->mapping, &m.pid); /* none: the engine sees that it has ended */
-    if (rc < 0) {
-        log_warning("leaving a mapping alone pool=%s image=%s: cannot look for its rbd-nbd: %s", r->name.pool,
-                    r->name.image, error_text(rc));
-        return false;
-    }
     bool lives = m.pid && procs_start_time(m.pid, &m.pid_start) == 0;
-    bool shows = device_of(m.id, m.pid, m.device, sizeof m.device) == 1;
-    if (shows && (lives || nbd_waits(&m))) {
-        if (!s->found(s->arg, &m))
-            log_warning("leaving a mapping alone pool=%s image=%s device=%s", r->name.pool, r->name.image,
-                        m.device);
-    } else {
+    if (rc >= 0)
+        rc = device_of(m.id, m.pid, m.device, sizeof m.device);
+    if (rc < 0)
+        s->unseen = rc;
+    else if (rc == 1 && (lives || nbd_waits(&m)))
+        (void)s->found(s->arg, &m); /* who refuses says so */
+    else
         clear_away(s->host, &m, lives);
-    }
     return false;
 }
 
@@ -488,6 +510,8 @@ static int nbd_find(const struct mapper_host *host, bool (*found)(void *arg, con
     struct error also;
     int rc = mapping_record_sweep(host->run_dir, KIND, err);
     int each = mapping_record_each(host->run_dir, KIND, search_record, &s, rc < 0 ? &also : err);
+    if (rc == 0 && each == 0 && s.unseen < 0)
+        return error_set(err, s.unseen, "cannot look for mappings of rbd-nbd: %s", error_text(s.unseen));
     return rc < 0 ? rc : each;
 }
 
