@@ -288,15 +288,17 @@ static int down_check(struct volumes *e, struct volume *v, struct error *err)
     return 0;
 }
 
-/* The device of a mapping: the loop device that is on its file, or else what the state file says. */
+/* The device of a mapping: the loop device that is on its file, or its own, or else what the state file
+ * says. */
 static bool look_for_device(struct volumes *e, struct volume *v)
 {
     struct stat st;
     if (mapping_has_loop(e, v))
         return true;
-    if (!v->facts.device[0] || stat(v->facts.device, &st) < 0 || !S_ISBLK(st.st_mode))
+    const char *device = v->mapping.device[0] ? v->mapping.device : v->facts.device;
+    if (!device[0] || stat(device, &st) < 0 || !S_ISBLK(st.st_mode))
         return false;
-    memcpy(v->node.path, v->facts.device, sizeof v->node.path);
+    (void)snprintf(v->node.path, sizeof v->node.path, "%s", device);
     v->node.major = major(st.st_rdev);
     v->node.minor = minor(st.st_rdev);
     return true;

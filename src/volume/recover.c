@@ -86,14 +86,14 @@ static bool take_mapping(void *arg, const struct mapping *m)
         if (!v->busy) { /* without a state file: taken down, unless somebody uses it */
             close_gate(v);
             memcpy(v->image_id, m->image_id, sizeof v->image_id);
-            memcpy(v->mapping.id, m->id, sizeof v->mapping.id);
-            (void)ladder_find_mount(e, v);
         }
         if (strcmp(v->busy, RECOVERING) == 0 && !v->mapping.mapper) {
             v->mapping = *m;
             if (!v->image_id[0])
                 memcpy(v->image_id, m->image_id, sizeof v->image_id);
             watch_add(e, v);
+            if (v->rung < RUNG_MOUNTED) /* its device was not known before */
+                (void)ladder_find_mount(e, v);
             if (v->rung < RUNG_MAPPED)
                 v->rung = RUNG_MAPPED; /* perhaps not locked yet, perhaps without a record */
             taken = true;
@@ -115,6 +115,7 @@ static void without_mapping(struct volumes *e, struct volume *v)
         if (!v->mapping.mapper)
             v->mapping.mapper = mapper_named("fuse"); /* a state file of a version that knew no other */
         v->mapping.name = v->name;
+        (void)snprintf(v->mapping.image_id, sizeof v->mapping.image_id, "%s", v->image_id);
         if (v->mapping.mapper == mapper_named("fuse"))
             (void)mapping_file(e, v, v->mapping.file);
         else
