@@ -384,6 +384,8 @@ static int krbd_unmap(const struct mapper_host *host, struct mapping *m, moment 
         rc = device_remove(m->id, d.number, m->fenced, deadline, err);
     m->going =
         m->going || rc == 0 || rc == -ETIMEDOUT; /* the kernel may be at it still, and opens it no more */
+    if (rc == -EIO) /* of who writes to the kernel: the mapping has not ended by that */
+        rc = err->code = -EAGAIN;
     if (rc == 0)
         mapping_record_remove(host->run_dir, KIND, m->id);
     return rc;

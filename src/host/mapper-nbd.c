@@ -342,7 +342,7 @@ static int open_exclusively(const struct mapping *m, struct error *err)
     if (rc == EBUSY)
         return error_set(err, -EBUSY, "%s is still in use", m->device);
     if (rc != -ETIMEDOUT)
-        return error_set(err, rc < 0 ? rc : -EIO, "cannot open %s: %s", m->device, error_text(rc));
+        return error_set(err, -EAGAIN, "cannot open %s: %s", m->device, error_text(rc));
     (void)kill(pid, SIGKILL);
     command_disown(pid);
     return error_set(err, rc, "opening %s hangs: the storage under it may", m->device);
@@ -394,7 +394,7 @@ static int nbd_unmap(const struct mapper_host *host, struct mapping *m, moment d
         rc = is_there(m, err);
     if (rc == 1) {
         rc = disconnect(m, deadline, err);
-        m->going = rc == 0 || rc == -ETIMEDOUT;
+        m->going = m->going || rc == 0 || rc == -ETIMEDOUT;
     }
     m->going = m->going || is_there(m, &ignored) == 0;
     if (rc == 0 && wait_gone(m, deadline) < 0)

@@ -116,8 +116,8 @@ struct mapper {
     int (*verify)(const struct mapping *m, const struct device_node *node, struct error *err);
 
     /* Waits until nobody in any mount namespace has it open: the one proof that nobody can write any more.
-     * -EBUSY: somebody still has it at the deadline. NULL: unmap() refuses what is open, since the kernel
-     * counts. */
+     * -EBUSY: somebody still has it at the deadline; others: could not look. NULL: unmap() refuses what is
+     * open, since the kernel counts. */
     int (*wait_closed)(struct mapping *m, moment deadline, struct error *err);
 
     /* Flushes, releases the lock, ends the mapping and removes its files. -EBUSY: still open. -EIO: its last

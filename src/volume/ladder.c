@@ -375,7 +375,7 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
     v->unopened = false;
     detach(v); /* it may be looking what is on the image */
     const struct mapper *mapper = v->mapping.mapper;
-    bool lost = v->lost;
+    bool lost = v->lost, ended = false; /* without releasing */
     {
         LOCK_SCOPE(&v->lock);
         if (v->redo && ladder_find_mount(e, v))
@@ -390,13 +390,15 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
         rc = lost_check_unused(e, v, clock_in_ms(CLOSED_MS), err);
     if (rc < 0 && lost)
         return rc;
-    if (rc == 0)
+    if (rc == 0) {
         rc = unmap(e, v, err);
+        ended = rc == -EIO;
+    }
     if (rc == -EBUSY)
         return explain_busy(e, v, err);
-    if (rc == -EIO && lost) /* what was to be said of it was said */
+    if (ended && lost) /* what was to be said of it was said */
         rc = 0;
-    if (rc == -EIO) /* it has ended, and its lock is where it was: fencing is the next taker's */
+    else if (ended) /* its lock is where it was: fencing is the next taker's */
         log_error("unmapped without releasing the lock pool=%s image=%s: %s", v->name.pool, v->name.image,
                   err->msg);
     else if (rc < 0)

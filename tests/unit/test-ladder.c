@@ -272,6 +272,25 @@ static void an_unmap_whose_last_writes_failed_leaves_the_lock_to_be_fenced(void 
     assert_true(fake_is_fenced(address));
 }
 
+/* Only unmap() tells that a mapping has ended without releasing. */
+static void a_mapping_that_cannot_be_looked_at_is_still_there(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    struct fake_image *i = fake_volume_add(NULL, "db");
+    assert_int_equal(fixture_mount(f, "db", ID, &err), 0);
+    fake_fail("wait_closed", -EIO, 1);
+    assert_int_equal(fixture_unmount(f, "db", ID, &err), -EIO);
+    assert_int_equal(fixture_rung(f, "db"), RUNG_MAPPED);
+    assert_int_equal(fake_mapping_count(), 1);
+    fixture_retry_now(f, "db");
+    fake_wait_count("unmap", 1);
+    fixture_settle(f);
+    assert_true(fixture_forgotten(f, "db"));
+    assert_int_equal(fake_mapping_count(), 0);
+    assert_null(fake_image_lock(i, "rbd_lock"));
+}
+
 static void an_image_in_use_elsewhere_is_refused_by_name(void **state)
 {
     struct fixture *f = *state;
@@ -537,6 +556,7 @@ int main(void)
         TEST(a_descent_that_fails_anywhere_stays_on_its_rung_and_ends_with_a_retry),
         TEST(an_unmount_is_over_when_the_mapper_has_ended),
         TEST(an_unmap_whose_last_writes_failed_leaves_the_lock_to_be_fenced),
+        TEST(a_mapping_that_cannot_be_looked_at_is_still_there),
         TEST(an_image_in_use_elsewhere_is_refused_by_name),
         TEST(an_owner_that_comes_between_our_looks_is_left_alone),
         TEST(an_image_that_is_replaced_before_the_lock_is_not_mounted),
