@@ -105,16 +105,19 @@ static int refuse(const struct volume *v, const struct device_probe *found, stru
                      v->spec.fstype);
 }
 
+int content_look(struct volume *v, struct device_probe *found, struct error *err)
+{
+    return device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), found, err);
+}
+
 int content_prepare(struct volumes *e, struct volume *v, const struct place *p, struct device_probe *found,
                     struct error *err)
 {
-    int rc = device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), found, err);
-    if (rc < 0)
-        return rc;
+    int rc;
     if (found->found == PROBE_EMPTY && (v->spec.formatting || v->spec.adopt || !v->has_spec)) {
         rc = format(e, v, p, err);
         if (rc == 0)
-            rc = device_probe(v->device, mapping_blocks(&v->mapping), clock_in_ms(PROBE_MS), found, err);
+            rc = content_look(v, found, err);
         if (rc < 0)
             return rc;
     } else if (found->found == PROBE_FS && (!v->has_spec || v->spec.formatting || v->spec.adopt)) {

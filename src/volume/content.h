@@ -5,10 +5,13 @@
 
 #include "volume/engine.h"
 
-/* Probes the mapping through v->device; fills v->spec for an image that has none. found->block_size is what
- * the device must have. Refuses (-EINVAL, -EUCLEAN, -ENOTEMPTY) anything that is not exactly one file system
- * that we mount, saying what was found; formats only what libblkid finds nothing on, that holds no data
- * object, and only where `create` is on. */
+/* Looks what is on the mapping, through v->device. */
+int content_look(struct volume *v, struct device_probe *found, struct error *err);
+
+/* With what content_look found; fills v->spec for an image that has none. found->block_size is what the
+ * device must have, and tells of the new file system, when it was formatted. Refuses (-EINVAL, -EUCLEAN,
+ * -ENOTEMPTY) anything that is not exactly one file system that we mount, saying what was found; formats only
+ * what libblkid finds nothing on, that holds no data object, and only where `create` is on. */
 int content_prepare(struct volumes *e, struct volume *v, const struct place *p, struct device_probe *found,
                     struct error *err);
 

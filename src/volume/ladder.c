@@ -25,6 +25,7 @@
 
 #define MAP_MS    25000 /* within the 30 s that rbdvol.ctl lasts */
 #define ATTACH_MS 30000
+#define ANY_SIZE  4096
 #define LONG_MS                                                                                              \
     (24 * 3600000L) /* fsck, log replay, an unmount with gigabytes dirty: not killed at anybody's budget */
 #define CLOSED_MS 5000
@@ -158,6 +159,26 @@ static int attach(struct volume *v, uint32_t block_size, struct error *err)
                                                          err);
 }
 
+/* A device that the mapper makes could be taken away, and its number given to another image, as long as
+ * nobody holds it: so that comes first, and then the look whose it is, before anything is written to it. Its
+ * block size is what it is. A loop device needs a block size, and is made on a file that is nobody else's. */
+static int hold(struct volumes *e, struct volume *v, const struct place *p, struct device_probe *found,
+                struct error *err)
+{
+    const struct mapper *mapper = v->mapping.mapper;
+    int rc = content_look(v, found, err);
+    if (rc == 0 && mapper->verify)
+        rc = attach(v, ANY_SIZE, err);
+    if (rc == 0 && mapper->verify)
+        rc = mapper->verify(&v->mapping, &v->node, err);
+    if (rc == 0)
+        rc = content_prepare(e, v, p, found, err);
+    volume_says(v, "checking");
+    if (rc == 0 && !mapper->verify)
+        rc = attach(v, found->block_size, err);
+    return rc;
+}
+
 static int up_check(struct volumes *e, struct volume *v, struct error *err)
 {
     struct device_probe found;
@@ -169,12 +190,7 @@ static int up_check(struct volumes *e, struct volume *v, struct error *err)
     if (rc == 0 && !v->device)
         rc = device_start(&v->device, err);
     if (rc == 0)
-        rc = content_prepare(e, v, &p, &found, err);
-    volume_says(v, "checking");
-    if (rc == 0)
-        rc = attach(v, found.block_size, err);
-    if (rc == 0 && v->mapping.mapper->verify)
-        rc = v->mapping.mapper->verify(&v->mapping, &v->node, err);
+        rc = hold(e, v, &p, &found, err);
     if (rc == 0)
         rc = content_check(v, &p, &found, err);
     if (rc == 0)

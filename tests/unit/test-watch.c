@@ -262,6 +262,23 @@ static void a_device_that_is_not_the_mappings_is_not_mounted(void **state)
     unmounted(f);
 }
 
+static void a_device_that_is_not_the_mappings_is_not_formatted(void **state)
+{
+    struct fixture *f = *state;
+    struct error err;
+    fake_mapper_kernel();
+    struct fake_image *i = fake_image_add(NULL, "db");
+    i->content = (struct device_probe){ .found = PROBE_EMPTY, .block_size = 4096 };
+    fake_fail("verify", -ENODEV, 1);
+    assert_int_equal(fixture_mount(f, "db", "one", &err), -ENODEV);
+    fixture_settle(f);
+    assert_int_equal(fake_count("format"), 0);
+    assert_int_equal(fake_mapping_count() + fake_mount_count() + fake_device_count(), 0);
+    assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
+    assert_int_equal(fake_count("format"), 1);
+    unmounted(f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_test_setup, fixture_test_teardown)
 
 int main(void)
@@ -277,6 +294,7 @@ int main(void)
         TEST(while_stuck_volumes_are_failed_others_are_heard),
         TEST(without_a_way_to_fail_it_its_client_is_fenced),
         TEST(a_device_that_is_not_the_mappings_is_not_mounted),
+        TEST(a_device_that_is_not_the_mappings_is_not_formatted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
