@@ -445,6 +445,17 @@ static int krbd_look(const struct mapper_host *host, bool (*found)(void *arg, co
     return rc < 0 ? rc : each;
 }
 
+static int krbd_find_one(const struct mapper_host *host, const char *id, struct mapping *ret)
+{
+    struct mapping_record r;
+    struct krbd_device d;
+    struct error ignored;
+    if (mapping_record_read(host->run_dir, KIND, id, &r, &ignored) != 1 || find_recorded(&r, &d) != 1)
+        return 0;
+    mapping_fill(ret, &r, &d);
+    return 1;
+}
+
 static bool krbd_alive(const struct mapper_host *host, const char *id)
 {
     struct mapping_record r;
@@ -466,4 +477,5 @@ const struct mapper mapper_krbd = {
     .health = krbd_health,
     .alive = krbd_alive,
     .find = krbd_look,
+    .find_one = krbd_find_one,
 };

@@ -484,23 +484,44 @@ struct search {
     int unseen; /* why one could not be looked for */
 };
 
+/* What there is of it. 1: it is whole, or waits; 0: it is not; negative: could not look. */
+static int find_recorded(const struct mapping_record *r, struct mapping *m, bool *lives)
+{
+    *m = (struct mapping){ .mapper = &mapper_nbd, .name = r->name, .ro = r->ro, .control = -1 };
+    memcpy(m->id, r->mapping, sizeof m->id);
+    memcpy(m->image_id, r->image_id, sizeof m->image_id);
+    int rc = process_of(r->mapping, &m->pid); /* none: the engine sees that it has ended */
+    *lives = m->pid && procs_start_time(m->pid, &m->pid_start) == 0;
+    if (rc >= 0)
+        rc = device_of(m->id, m->pid, m->device, sizeof m->device);
+    return rc == 1 ? *lives || nbd_waits(m) : rc;
+}
+
 static bool search_record(void *arg, const struct mapping_record *r)
 {
     struct search *s = arg;
-    struct mapping m = { .mapper = &mapper_nbd, .name = r->name, .ro = r->ro, .control = -1 };
-    memcpy(m.id, r->mapping, sizeof m.id);
-    memcpy(m.image_id, r->image_id, sizeof m.image_id);
-    int rc = process_of(r->mapping, &m.pid); /* none: the engine sees that it has ended */
-    bool lives = m.pid && procs_start_time(m.pid, &m.pid_start) == 0;
-    if (rc >= 0)
-        rc = device_of(m.id, m.pid, m.device, sizeof m.device);
+    struct mapping m;
+    bool lives;
+    int rc = find_recorded(r, &m, &lives);
     if (rc < 0)
         s->unseen = rc;
-    else if (rc == 1 && (lives || nbd_waits(&m)))
+    else if (rc == 1)
         (void)s->found(s->arg, &m); /* who refuses says so */
     else
         clear_away(s->host, &m, lives);
     return false;
+}
+
+static int nbd_find_one(const struct mapper_host *host, const char *id, struct mapping *ret)
+{
+    struct mapping_record r;
+    struct mapping m;
+    struct error ignored;
+    bool lives;
+    if (mapping_record_read(host->run_dir, KIND, id, &r, &ignored) != 1 || find_recorded(&r, &m, &lives) != 1)
+        return 0;
+    *ret = m;
+    return 1;
 }
 
 static int nbd_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m),
@@ -528,4 +549,5 @@ const struct mapper mapper_nbd = {
     .fail = nbd_fail,
     .alive = nbd_alive,
     .find = nbd_find,
+    .find_one = nbd_find_one,
 };

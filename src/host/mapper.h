@@ -167,7 +167,7 @@ struct mapper {
                 struct error *err);
 
     /* Looks again for a mapping that find() could not tell enough of, though it is alive(). 1: *ret is
-     * filled, as by find(); 0: not now. NULL: find() tells of each, or fails. */
+     * filled, as by find(); 0: not now. */
     int (*find_one)(const struct mapper_host *host, const char *id, struct mapping *ret);
 
     /* Connects to the process of a mapping that was found without a connection; does not wait. The

@@ -223,8 +223,7 @@ static bool is_stopping(struct volumes *e)
     return e->stopping;
 }
 
-/* What was not found is taken for dead: so it is looked again where that failed, for want of descriptors or
- * memory as a rule. */
+/* Where that failed, for want of descriptors or memory as a rule, it is looked again. */
 static void find_mappings(struct volumes *e)
 {
     struct error err;
@@ -237,7 +236,9 @@ static void find_mappings(struct volumes *e)
         rc = mapper_find(&e->mapper_host, take_mapping, e, &err);
     }
     if (rc < 0)
-        log_error("cannot look for mappers that are alive, which are taken for dead now: %s", err.msg);
+        log_error(
+            "cannot look for mappers that are alive; what is not known to have ended stays as it is: %s",
+            err.msg);
 }
 
 void recover_mappings(struct volumes *e)
@@ -268,7 +269,7 @@ static bool look_again(struct volumes *e, struct volume *v)
     }
     if (!mapper)
         mapper = mapper_named("fuse"); /* no other is found so without a state file */
-    if (!mapper->find_one || mapper->find_one(&e->mapper_host, id, &m) != 1)
+    if (mapper->find_one(&e->mapper_host, id, &m) != 1)
         return false;
     bool taken = take_mapping(e, &m);
     if (!taken && m.control >= 0)

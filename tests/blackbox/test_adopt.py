@@ -2,6 +2,7 @@
 """A mapper that is there when the daemon starts, and cannot be asked just then, is alive: its volume stays as it is."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -139,3 +140,19 @@ def test_a_mapper_that_ends_while_it_cannot_be_known_loses_its_volume(daemon):
     daemon.unmount("db", "a")
     daemon.mount("db", "b")
     daemon.unmount("db", "b")
+
+
+def test_what_nobody_writes_is_known_for_that_without_an_answer(daemon, snapshots):
+    daemon.create("base", size="64M", fstype="ext4")
+    daemon.does("snap", "create", "base@s")
+    daemon.create("fixed", **{"from": "base@s", "ro": "true"})
+    daemon.mount("fixed", "a")
+    (mapper,) = [Process(pid) for pid in daemon.mappers()]
+    mapper.signal(signal.SIGSTOP)
+    daemon.kill()
+    daemon.start()
+    says(daemon, "adopted pool=rbd image=fixed")
+    mapper.signal(signal.SIGCONT)
+    assert '"ReadOnly": true' in json.dumps(json.loads(daemon.does("status", "--json"))), daemon.does("status", "--json")
+    daemon.await_cluster()
+    daemon.unmount("fixed", "a")

@@ -565,6 +565,7 @@ static const struct mapper mapper_kernel = {
     .alive = mapper_alive,
     .health = health,
     .find = find_all,
+    .find_one = find_one,
 };
 
 void fake_mapper_unconnected(void)
