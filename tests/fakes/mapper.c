@@ -555,7 +555,7 @@ static int verify(const struct mapping *m, const struct device_node *node, struc
 }
 
 /* One whose client nobody can ask. */
-static const struct mapper mapper_kernel = {
+const struct mapper fake_kernel = {
     .name = "kernel",
     .needs_cluster = true,
     .probe = probe,
@@ -578,32 +578,10 @@ void fake_mapper_unconnected(void)
 
 void fake_mapper_kernel(void)
 {
-    used = &mapper_kernel;
+    used = &fake_kernel;
 }
 
-int mapper_choose(const struct mapper_wish *wish, const struct mapper_image *image, const struct mapper **ret,
-                  char *why, size_t size, struct error *err)
+const struct mapper *fake_mapper_used(void)
 {
-    int rc = probe(image, err);
-    if (rc < 0)
-        return rc;
-    *ret = used;
-    (void)snprintf(why, size, "%s: the fake one", wish->name);
-    return 0;
-}
-
-int mapper_check_options(const char *words, struct error *err)
-{
-    return fake_call("mapper_check_options", words ? words : "", err);
-}
-
-const struct mapper *mapper_named(const char *name)
-{
-    return strcmp(name, "fuse") == 0 ? &mapper_fuse : strcmp(name, "kernel") == 0 ? &mapper_kernel : NULL;
-}
-
-int mapper_find(const struct mapper_host *host, bool (*found)(void *arg, const struct mapping *m), void *arg,
-                struct error *err)
-{
-    return find_all(host, found, arg, err);
+    return used;
 }

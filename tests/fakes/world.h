@@ -115,6 +115,8 @@ void fake_rename_stops_after(unsigned writes, int code);
 void fake_mapper_refuse(const char *why);
 /* Mappings are made from now on by a mapper whose client cannot be asked, nor tells its address. */
 void fake_mapper_kernel(void);
+extern const struct mapper fake_kernel;
+const struct mapper *fake_mapper_used(void);
 /* Mappings are made from now on with a process to listen to: what fake_mapping_health says is news. */
 void fake_mapper_control(void);
 /* Mappings are made from now on with a process that is to be connected to first. */
