@@ -188,6 +188,8 @@ def write_back_hangs(world, daemon):
         yield
     thread.join(60)
     until(lambda: not writer.alive(), "the writer to end", 30)
+    # where the writer hung in making its file, that Unmount was refused, and before the retry its pool may be gone
+    daemon.unmount("stuck/stuck", "a")
 
 
 late = itertools.count()
