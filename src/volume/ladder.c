@@ -412,13 +412,12 @@ static int down_unmap(struct volumes *e, struct volume *v, struct error *err)
     }
     if (rc == -EBUSY)
         return explain_busy(e, v, err);
-    if (ended && lost) /* what was to be said of it was said */
-        rc = 0;
-    else if (ended) /* its lock is where it was: fencing is the next taker's */
+    if (rc < 0 && !ended)
+        return rc;
+    /* Its lock is where it was: fencing is the next taker's. Of a lost one that was said. */
+    if (ended && !lost)
         log_error("unmapped without releasing the lock pool=%s image=%s: %s", v->name.pool, v->name.image,
                   err->msg);
-    else if (rc < 0)
-        return rc;
     {
         LOCK_SCOPE(&v->lock);
         v->mapping = (struct mapping){ .control = -1 };
