@@ -200,6 +200,15 @@ char *fake_trace(void)
     return copy;
 }
 
+unsigned fake_traced(const char *what)
+{
+    unsigned n = 0;
+    LOCK_SCOPE(&calls.lock);
+    for (const char *p = calls.trace; (p = strstr(p, what)); p += strlen(what))
+        n++;
+    return n;
+}
+
 void fake_trace_clear(void)
 {
     LOCK_SCOPE(&calls.lock);

@@ -45,6 +45,8 @@ unsigned fake_count(const char *call);
 
 /* The trace: "lock a rbdvol.ctl, map a, ..."; the caller frees. */
 char *fake_trace(void);
+/* How often this stands in it. */
+unsigned fake_traced(const char *what);
 void fake_trace_clear(void);
 
 /* ---- for the fakes ---- */

@@ -309,6 +309,19 @@ const char *fixture_mountpoint(struct fixture *f, const char *image)
     return path;
 }
 
+void fixture_expect_down(struct fixture *f, const char *image)
+{
+    fixture_settle(f);
+    if (fixture_rung(f, image) != RUNG_DETACHED)
+        fail("it is not detached");
+    if (fixture_holders(f, image) != 0)
+        fail("somebody holds it");
+    if (fake_mounted(fixture_mountpoint(f, image)))
+        fail("it is mounted");
+    if (!fixture_forgotten(f, image))
+        fail("the engine does not forget it");
+}
+
 void fixture_expect_trace(const char *expected)
 {
     auto_free char *trace = fake_trace();

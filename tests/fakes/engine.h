@@ -70,6 +70,9 @@ int fixture_unmount(struct fixture *f, const char *name, const char *id, struct 
 /* MOUNT-ROOT/rbd/IMAGE. Static storage of the thread. */
 const char *fixture_mountpoint(struct fixture *f, const char *image);
 
+/* Waits until nobody works on it: it is down, nobody holds it, and the engine forgets it. */
+void fixture_expect_down(struct fixture *f, const char *image);
+
 /* What the trace says, then clears it. Fails with both when it is not this. */
 void fixture_expect_trace(const char *expected);
 

@@ -3,18 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
-
-static void expect_down(struct fixture *f, const char *image)
-{
-    fixture_settle(f);
-    assert_int_equal(fixture_rung(f, image), RUNG_DETACHED);
-    assert_int_equal(fixture_holders(f, image), 0);
-    assert_false(fake_mounted(fixture_mountpoint(f, image)));
-    assert_true(fixture_forgotten(f, image));
-}
 
 static bool is_on_rung(const struct volume *v, unsigned rung)
 {
@@ -27,20 +17,6 @@ static void wait_for_rung(struct fixture *f, const char *image, enum rung rung)
     fixture_retry_now(f, image);
     fixture_wait(f, image, is_on_rung, rung);
     fixture_settle(f);
-}
-
-static unsigned count_in(const char *text, const char *what)
-{
-    unsigned n = 0;
-    for (const char *p = text; (p = strstr(p, what)); p += strlen(what))
-        n++;
-    return n;
-}
-
-static unsigned traced(const char *what)
-{
-    auto_free char *trace = fake_trace();
-    return count_in(trace, what);
 }
 
 static void an_unmount_that_finds_it_busy_names_who_and_ends_by_itself(void **state)
@@ -57,7 +33,7 @@ static void an_unmount_that_finds_it_busy_names_who_and_ends_by_itself(void **st
     assert_non_null(fake_image_lock(fake_image_find("rbd", "db"), "rbd_lock"));
     fake_pin(NULL);
     wait_for_rung(f, "db", RUNG_DETACHED);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 static void a_mount_that_lives_on_in_another_namespace_keeps_the_lock(void **state)
@@ -73,7 +49,7 @@ static void a_mount_that_lives_on_in_another_namespace_keeps_the_lock(void **sta
     assert_non_null(fake_image_lock(fake_image_find("rbd", "db"), "rbd_lock"));
     fake_mounted_elsewhere(NULL);
     wait_for_rung(f, "db", RUNG_DETACHED);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 static void a_descent_that_keeps_failing_waits_longer_each_time(void **state)
@@ -173,15 +149,15 @@ static void mounts_while_unmap_fails(struct fixture *f, int code)
 static void a_mount_during_a_descent_that_fails_does_not_wait_for_the_retry(void **state)
 {
     mounts_while_unmap_fails(*state, -EBUSY);
-    assert_int_equal(traced("map db"), 1);
+    assert_int_equal(fake_traced("map db"), 1);
 }
 
 /* Its file is unmounted then, or its device gone: what is looked at below it is nothing. */
 static void what_was_told_to_end_is_mapped_anew_for_the_next(void **state)
 {
     mounts_while_unmap_fails(*state, -ETIMEDOUT);
-    assert_int_equal(traced("unmap db"), 1);
-    assert_int_equal(traced("map db"), 3); /* "unmap" has one, too */
+    assert_int_equal(fake_traced("unmap db"), 1);
+    assert_int_equal(fake_traced("map db"), 3); /* "unmap" has one, too */
 }
 
 /* The end that it was told to come to is no loss, whenever it comes. */
@@ -208,7 +184,7 @@ static void what_was_told_to_end_is_not_lost_by_that(void **state)
     fake_go("unmap");
     assert_false(lost);
     wait_for_rung(f, "db", RUNG_DETACHED);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 /* Its owner record could not be written, nor could it be unmapped then: whoever comes goes on from there. */
@@ -230,7 +206,7 @@ static void mounts_after_half_a_mount(struct fixture *f, int code)
     assert_non_null(fake_image_lock(i, "rbdvol"));
     assert_null(fake_image_lock(i, "rbdvol.ctl"));
     assert_int_equal(fixture_unmount(f, "db", "two", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 static void a_mapping_that_was_not_finished_is_before_it_is_mounted(void **state)

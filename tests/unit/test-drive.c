@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "cmocka-headers.h"
 #include "fakes/engine.h"
 #include "volume/query.h"
@@ -12,29 +11,6 @@
 #define THREADS 16
 
 static const char spec_host[] = "{\"version\":1,\"fstype\":\"xfs\",\"sharing\":\"host\"}";
-
-static void expect_down(struct fixture *f, const char *image)
-{
-    fixture_settle(f);
-    assert_int_equal(fixture_rung(f, image), RUNG_DETACHED);
-    assert_int_equal(fixture_holders(f, image), 0);
-    assert_false(fake_mounted(fixture_mountpoint(f, image)));
-    assert_true(fixture_forgotten(f, image));
-}
-
-static unsigned count_in(const char *text, const char *what)
-{
-    unsigned n = 0;
-    for (const char *p = text; (p = strstr(p, what)); p += strlen(what))
-        n++;
-    return n;
-}
-
-static unsigned traced(const char *what)
-{
-    auto_free char *trace = fake_trace();
-    return count_in(trace, what);
-}
 
 /* ---- who may hold it ---- */
 
@@ -59,7 +35,7 @@ static void an_exclusive_volume_goes_to_one_of_many_at_once(void **state)
     for (size_t i = 0; i < THREADS; i++)
         if (i != winner && (p[i].rc != -EBUSY || !strstr(p[i].err.msg, ids[winner])))
             fail_msg("%s: %d %s; %s has it", ids[i], p[i].rc, p[i].err.msg, ids[winner]);
-    assert_int_equal(traced("map db"), 1);
+    assert_int_equal(fake_traced("map db"), 1);
     assert_int_equal(fixture_holders(f, "db"), 1);
 }
 
@@ -77,13 +53,13 @@ static void a_shared_volume_goes_to_all_of_many_with_one_mapping(void **state)
     for (size_t i = 0; i < THREADS; i++)
         assert_int_equal(fixture_end(&p[i]), 0);
     assert_int_equal(fixture_holders(f, "db"), THREADS);
-    assert_int_equal(traced("mount db"), 1);
+    assert_int_equal(fake_traced("mount db"), 1);
     for (size_t i = 0; i < THREADS; i++) {
-        assert_int_equal(traced("umount db"), 0);
+        assert_int_equal(fake_traced("umount db"), 0);
         assert_int_equal(fixture_unmount(f, "db", ids[i], &err), 0);
     }
-    assert_int_equal(traced("umount db"), 1);
-    expect_down(f, "db");
+    assert_int_equal(fake_traced("umount db"), 1);
+    fixture_expect_down(f, "db");
 }
 
 static void mounts_and_unmounts_at_once_leave_nothing(void **state)
@@ -102,7 +78,7 @@ static void mounts_and_unmounts_at_once_leave_nothing(void **state)
             (void)fixture_end(&p[i]); /* an Unmount that overtakes its Mount is fair */
         for (size_t i = 0; i < THREADS; i += 2)
             assert_int_equal(fixture_unmount(f, "db", ids[i], &err), 0);
-        expect_down(f, "db");
+        fixture_expect_down(f, "db");
         assert_int_equal(fake_mapping_count(), 0);
         assert_int_equal(fake_mount_count(), 0);
     }
@@ -122,7 +98,7 @@ static void the_same_id_is_counted(void **state)
     assert_int_equal(fixture_unmount(f, "db", "two", &err), 0); /* never had it */
     assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
     assert_int_equal(fixture_unmount(f, "never-was", "one", &err), 0);
     assert_int_equal(fake_count("map"), 1);
@@ -138,7 +114,7 @@ static void many_mounts_without_an_id_end_with_one_unmount(void **state)
     assert_int_equal(fixture_mount(f, "db", "one", &err), -EBUSY);
     assert_non_null(strstr(err.msg, "without a mount ID"));
     assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 /* ---- answers that do not arrive ---- */
@@ -159,7 +135,7 @@ static void an_answer_that_does_not_arrive_is_taken_back(void **state)
     fake_volume_add(NULL, "db");
     assert_int_equal(mount_with(f, "one", &caller, 10000, &grant, &err), 0);
     mount_sent(f->engine, grant, false);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
     /* beside one that did arrive */
     assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
     assert_int_equal(mount_with(f, "one", &caller, 10000, &grant, &err), 0);
@@ -167,7 +143,7 @@ static void an_answer_that_does_not_arrive_is_taken_back(void **state)
     fixture_settle(f);
     assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 static void an_answer_without_an_id_that_does_not_arrive_leaves_what_was_granted_before(void **state)
@@ -183,7 +159,7 @@ static void an_answer_without_an_id_that_does_not_arrive_leaves_what_was_granted
     fixture_settle(f);
     assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
     assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
     /* the other way round: the first answer is lost, the second arrives */
     assert_int_equal(mount_with(f, "", &caller, 10000, &first, &err), 0);
     assert_int_equal(mount_with(f, "", &caller, 10000, &second, &err), 0);
@@ -192,7 +168,7 @@ static void an_answer_without_an_id_that_does_not_arrive_leaves_what_was_granted
     fixture_settle(f);
     assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
     assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 static bool has_left(void *arg)
@@ -230,7 +206,7 @@ static void a_caller_that_leaves_while_it_climbs_leaves_nothing(void **state)
     assert_int_equal(l.rc, -ECANCELED);
     assert_int_equal(fixture_holders(f, "db"), 0);
     fake_go("map");
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 static void a_caller_without_an_id_that_leaves_does_not_take_the_next_one_along(void **state)
@@ -253,7 +229,7 @@ static void a_caller_without_an_id_that_leaves_does_not_take_the_next_one_along(
     assert_int_equal(fixture_rung(f, "db"), RUNG_MOUNTED);
     assert_int_equal(fixture_holders(f, "db"), 1);
     assert_int_equal(fixture_unmount(f, "db", "", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 static void an_unmount_that_overtakes_its_mount_does_not_leave_it_without_a_holder(void **state)
@@ -269,7 +245,7 @@ static void an_unmount_that_overtakes_its_mount_does_not_leave_it_without_a_hold
     fake_go("map");
     assert_int_equal(fixture_end(&u), 0);
     assert_int_equal(fixture_end(&p), -ECANCELED);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 /* ---- time ---- */
@@ -290,7 +266,7 @@ static void a_slow_step_is_told_and_the_next_call_joins_it(void **state)
         assert_int_equal(fixture_holders(f, "db"), 0);
     }
     fake_wait_held("check", 1);
-    const unsigned maps = traced("map db"); /* one that found no time for it was undone */
+    const unsigned maps = fake_traced("map db"); /* one that found no time for it was undone */
     assert_int_equal(mount_with(f, "one", &caller, 20, &grant, &err), -EBUSY);
     assert_non_null(strstr(err.msg, "rbdvol is checking it for "));
     assert_non_null(strstr(err.msg, " s; try again"));
@@ -298,7 +274,7 @@ static void a_slow_step_is_told_and_the_next_call_joins_it(void **state)
     fixture_wait_holders(f, "db", 1);
     fake_go("check");
     assert_int_equal(fixture_end(&p), 0);
-    assert_int_equal(traced("map db"), maps);
+    assert_int_equal(fake_traced("map db"), maps);
 }
 
 static void a_slow_volume_delays_no_other(void **state)
@@ -354,11 +330,11 @@ static void what_was_unmounted_by_hand_is_mounted_again_for_the_next(void **stat
     fake_trace_clear();
     assert_int_equal(fixture_mount(f, "db", "two", &err), 0);
     assert_true(fake_mounted(fixture_mountpoint(f, "db")));
-    assert_int_equal(traced("map db"), 0);
+    assert_int_equal(fake_traced("map db"), 0);
     assert_int_equal(fixture_holders(f, "db"), 2);
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
     assert_int_equal(fixture_unmount(f, "db", "two", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 static void what_was_mounted_over_is_handed_to_nobody(void **state)
@@ -375,7 +351,7 @@ static void what_was_mounted_over_is_handed_to_nobody(void **state)
     assert_int_equal(fixture_mount(f, "db", "one", &err), 0);
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
     assert_int_equal(fixture_unmount(f, "db", "one", &err), 0);
-    expect_down(f, "db");
+    fixture_expect_down(f, "db");
 }
 
 int main(void)
